@@ -5,6 +5,7 @@ pictures; another plane keeps the name of the body part that each pixel shows. P
 first, (4, H, W): row-wise arithmetic on them is several times faster than on (H, W, 4).
 Coordinates are pixels, x to the right, y downwards, with fractions.
 """
+import math
 from collections.abc import Callable
 from functools import lru_cache
 
@@ -14,7 +15,6 @@ import numpy as np
 cv2.setNumThreads(1)  # one picture is too small to share; loaders run one process per core
 SUBPIXEL = 4          # fractional bits of polygon corners
 MARGIN = 3            # pixels around a shape that its soft edges may reach
-HAIRLINE = 9          # 1/16 pixels; shapes thinner than this are left out
 
 Texture = Callable[[np.ndarray, np.ndarray], np.ndarray]  # (x, y) grids → share of accent in [0, 1]
 
@@ -35,19 +35,19 @@ def disc(x: float, y: float, rx: float, ry: float | None = None, corners: int = 
     return _circle(corners) * (rx, rx if ry is None else ry) + (x, y)
 
 
-_CAP = np.stack([np.cos(np.linspace(-np.pi / 2, np.pi / 2, 6)),
-                 np.sin(np.linspace(-np.pi / 2, np.pi / 2, 6))], 1)
+_CAP = np.linspace(-np.pi / 2, np.pi / 2, 6)
+_CAP_ALONG, _CAP_ACROSS = np.cos(_CAP), np.sin(_CAP)
 
 
 def limb(a, b, ra: float, rb: float) -> np.ndarray:
     """(12, 2) outline of a tapered, round-ended limb from point `a` to point `b`."""
-    dx, dy = b[0] - a[0], b[1] - a[1]
-    length = (dx * dx + dy * dy) ** 0.5 or 1.0
-    c, s = dx / length, dy / length
-    cap = _CAP @ ((c, s), (-s, c))
+    (ax, ay), (bx, by) = a.tolist(), b.tolist()
+    length = math.hypot(bx - ax, by - ay) or 1.0
+    c, s = (bx - ax) / length, (by - ay) / length
+    x, y = c * _CAP_ALONG - s * _CAP_ACROSS, s * _CAP_ALONG + c * _CAP_ACROSS
     outline = np.empty((12, 2))
-    outline[:6] = cap * rb + b
-    outline[6:] = a - cap * ra
+    outline[:6, 0], outline[:6, 1] = rb * x + bx, rb * y + by
+    outline[6:, 0], outline[6:, 1] = ax - ra * x, ay - ra * y
     return outline
 
 
@@ -67,7 +67,7 @@ class Canvas:
     """Four-channel picture with a part label per pixel.
 
     Args:
-        background: (4, H, W) float32 in 0…255; painted over in place.
+        background: (4, H, W) uint8; painted over in place.
         light: direction the light comes from, -1 (left) … 1 (right).
         grain: (h, w) float32 around 1, at least as large as the picture: weave and folds.
     """
@@ -87,14 +87,12 @@ class Canvas:
             outlines: an (n, 2) array or a list of them; their union is filled.
             paint, accent: (4, 1, 1) materials; `texture` says where the accent shows.
             part: label written where the thing covers more than half a pixel; None keeps it.
-            roundness: 0 flat … 1 shaded like a cylinder.
+            roundness: nearly 0, flat … 1, shaded like a cylinder.
             shadow: darkness of the contact shadow it casts on what lies beneath.
         """
-        fixed = [np.rint(outline * (1 << SUBPIXEL)).astype(np.int32) for outline in
+        fixed = [_fixed(outline) for outline in
                  ([outlines] if isinstance(outlines, np.ndarray) else outlines)]
         x, y, w, h = cv2.boundingRect(fixed[0] if len(fixed) == 1 else np.concatenate(fixed))
-        if w < HAIRLINE or h < HAIRLINE:  # finer than the picture can show
-            return
         height, width = self.labels.shape
         x0, y0 = max((x >> SUBPIXEL) - MARGIN, 0), max((y >> SUBPIXEL) - MARGIN, 0)
         x1 = min((x + w >> SUBPIXEL) + MARGIN, width)
@@ -103,26 +101,31 @@ class Canvas:
             return
         mask = np.zeros((y1 - y0, x1 - x0), np.uint8)
         for outline in fixed:
-            cv2.fillPoly(mask, [outline - (x0 << SUBPIXEL, y0 << SUBPIXEL)], 255, cv2.LINE_AA,
-                         SUBPIXEL)
-        area = self.pixels[:, y0:y1, x0:x1]
-        if shadow:
-            soft = cv2.blur(mask, (7, 7)) * np.float32(-shadow / 255)
-            area *= 1 + soft
+            cv2.fillPoly(mask, [outline], 255, cv2.LINE_AA, SUBPIXEL, (-x0, -y0))
+        colour = paint
         if texture is not None:
             share = texture(np.arange(x0, x1, dtype=np.float32)[None],
                             np.arange(y0, y1, dtype=np.float32)[:, None])
             colour = paint + (accent - paint) * share.astype(np.float32)
-        else:
-            colour = paint
-        shade = self.grain[y0:y1, x0:x1]
-        if roundness:
-            shade = shade * self._relief(mask, roundness)
         alpha = mask * np.float32(1 / 255)
-        area *= 1 - alpha
-        area += colour * (shade * alpha)
+        shade = self.grain[y0:y1, x0:x1] * self._relief(mask, roundness) * alpha
+        alpha = 1 - alpha
+        if shadow:
+            alpha *= 1 - cv2.blur(mask, (7, 7)) * np.float32(shadow / 255)
+        area = self.pixels[:, y0:y1, x0:x1]
+        mixed = area * alpha
+        mixed += colour * shade
+        area[...] = np.minimum(mixed, 255, out=mixed)
         if part is not None:
             self.labels[y0:y1, x0:x1][mask > 127] = part
+
+    def dab(self, outline: np.ndarray, paint: np.ndarray, part: int | None = None) -> None:
+        """Fill one outline flat, without weave or relief: eyes, buttons, seams, prints."""
+        fixed = [_fixed(outline)]
+        for plane, value in zip(self.pixels, paint.ravel().tolist(), strict=True):
+            cv2.fillPoly(plane, fixed, min(value, 255), cv2.LINE_AA, SUBPIXEL)
+        if part is not None:
+            cv2.fillPoly(self.labels, fixed, part, cv2.LINE_8, SUBPIXEL)
 
     def _relief(self, mask: np.ndarray, roundness: float) -> np.ndarray:
         """Light and shade of a shape, from the slope of its blurred outline."""
@@ -131,14 +134,18 @@ class Canvas:
         relief = soft * np.float32(0.30 * roundness) + np.float32(1 - 0.30 * roundness)
         tilt = np.float32(-0.105 * reach * self.light * roundness)
         relief[:, 1:-1] += (soft[:, 2:] - soft[:, :-2]) * tilt
-        return np.minimum(relief, np.float32(1 + 0.14 * roundness), out=relief)
+        return relief
 
     def veil(self, outline: np.ndarray, darkness: float) -> None:
-        """Darken without covering: a cast shadow on the ground."""
-        mask = np.zeros(self.labels.shape, np.uint8)
-        fixed = np.round(outline * (1 << SUBPIXEL)).astype(np.int32)
-        cv2.fillPoly(mask, [fixed], 255, cv2.LINE_AA, SUBPIXEL)
+        """Darken softly without covering: a cast shadow on the ground."""
         y0, y1 = np.clip([outline[:, 1].min() - 6, outline[:, 1].max() + 6],
-                         0, len(mask)).astype(int)
-        soft = cv2.blur(mask[y0:y1], (9, 5)) if y1 > y0 else mask[y0:y1]
-        self.pixels[:, y0:y1] *= 1 - soft * np.float32(darkness / 255)
+                         0, len(self.labels)).astype(int)
+        if y1 > y0:
+            mask = np.zeros((y1 - y0, self.labels.shape[1]), np.uint8)
+            cv2.fillPoly(mask, [_fixed(outline)], 255, cv2.LINE_AA, SUBPIXEL, (0, -int(y0)))
+            area = self.pixels[:, y0:y1]
+            area[...] = area * (1 - cv2.blur(mask, (9, 5)) * np.float32(darkness / 255))
+
+
+def _fixed(outline: np.ndarray) -> np.ndarray:
+    return (outline * (1 << SUBPIXEL)).astype(np.int32)

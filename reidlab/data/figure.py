@@ -3,12 +3,15 @@
 Lengths are shares of the stature; `Body.at` turns (sideways, forwards, upwards) into pixels.
 Yaw 0 faces the camera, 90° looks to the right of the picture.
 """
+import math
+
 import numpy as np
 
 from reidlab.data.canvas import Canvas, disc, limb, material, smooth
 from reidlab.data.factors import HAIRS, SKINS
 
 SKIN, HAIR = 1, 2  # indices into render.PARTS
+CURLS = [2 * math.pi * k / 11 for k in range(11)]
 SPREAD = np.linspace(-1, 1, 15)
 INK = material((28, 24, 26), 0.12)
 
@@ -27,9 +30,9 @@ class Body:
         self.unit = 0.86 * height * person["stature"] * scene["zoom"]  # pixels per stature
         self.x = width * (0.5 + scene["shift"])
         self.ground = height * (0.955 + 0.02 * scene["shift"])
-        yaw = np.deg2rad(scene["yaw"])
+        yaw = math.radians(scene["yaw"])
         self.yaw = (yaw + np.pi) % (2 * np.pi) - np.pi
-        self.cos, self.sin = np.cos(yaw), np.sin(yaw)
+        self.cos, self.sin = math.cos(yaw), math.sin(yaw)
         self.crotch = person["leg_share"]
         self.girth = person["girth"]
         self.skin = material(SKINS[person["skin"]], 0.80)
@@ -44,19 +47,19 @@ class Body:
         shin = self.crotch - thigh - 0.035
         legs, self.arms = {}, {}
         for side in (-1, 1):  # the person's right, left
-            beat = np.sin(turn) * side
+            beat = math.sin(turn) * side
             hip = np.array([side * 0.047 * self.girth ** 0.6, 0.0, self.crotch + 0.01])
             angle = swing * beat
             bend = 0.10 + (0.55 * swing * (1 - beat) if scene["walking"] else 0)
-            knee = hip + thigh * np.array([0, np.sin(angle), -np.cos(angle)])
+            knee = hip + thigh * np.array([0, math.sin(angle), -math.cos(angle)])
             low = angle - bend * 0.8
-            ankle = knee + shin * np.array([0, np.sin(low), -np.cos(low)])
+            ankle = knee + shin * np.array([0, math.sin(low), -math.cos(low)])
             legs[side] = [hip, knee, ankle]
             shoulder = np.array([side * 0.104 * person["shoulder"] * self.girth ** 0.35, 0, 0.782])
             reach = -0.9 * swing * beat
-            elbow = shoulder + 0.158 * np.array([side * 0.16, np.sin(reach), -np.cos(reach)])
+            elbow = shoulder + 0.158 * np.array([side * 0.16, math.sin(reach), -math.cos(reach)])
             fold = reach + 0.22 + 0.5 * swing
-            hand = elbow + 0.150 * np.array([side * 0.02, np.sin(fold), -np.cos(fold)])
+            hand = elbow + 0.150 * np.array([side * 0.02, math.sin(fold), -math.cos(fold)])
             self.arms[side] = [shoulder, elbow, hand]
         sink = min(joints[2][2] for joints in legs.values()) - 0.035
         self.legs = {side: [joint - (0, 0, sink) for joint in joints]
@@ -88,14 +91,13 @@ class Body:
             levels: (upwards, half width, half depth) from bottom to top.
             lift: belly; shifts the middle forwards.
         """
-        left, right = [], []
-        for k, (up, a, b) in enumerate(levels):
-            half = np.hypot(a * self.cos, b * self.sin)
-            belly = lift * np.sin(np.pi * k / max(1, len(levels) - 1))
-            centre = self.at(0, belly, up - self.sink)
-            left.append(centre - (half * self.unit, 0))
-            right.append(centre + (half * self.unit, 0))
-        return smooth(np.array(left + right[::-1]), rounds=2)
+        up, a, b = np.array(levels).T
+        belly = lift * np.sin(np.pi * np.arange(len(up)) / (len(up) - 1))
+        x = self.x + self.unit * belly * self.sin
+        half = self.unit * np.sqrt((a * self.cos) ** 2 + (b * self.sin) ** 2)
+        y = self.ground - self.unit * (up - self.sink)
+        return smooth(np.concatenate([np.stack([x - half, y], 1),
+                                      np.stack([x + half, y], 1)[::-1]]))
 
 
 class Head:
@@ -109,8 +111,8 @@ class Head:
     def on_face(self, azimuth: float, down: float) -> tuple[np.ndarray, float]:
         """Pixel of a spot on the head and how squarely the camera sees it (≤ 0: hidden)."""
         turn = self.body.yaw + azimuth
-        bulge = np.sqrt(max(0.0, 1 - down * down * 0.8))
-        return self.centre + (self.rx * bulge * np.sin(turn), self.ry * down), np.cos(turn)
+        bulge = math.sqrt(max(0.0, 1 - down * down * 0.8))
+        return self.centre + (self.rx * bulge * math.sin(turn), self.ry * down), math.cos(turn)
 
     def band(self, reach: float, top: float, bottom: float, out: float = 1.0) -> np.ndarray | None:
         """Outline of the part of the head within `reach` radians of the nose."""
@@ -163,12 +165,12 @@ class Head:
             for ear in (-1, 1):
                 spot, seen = self.on_face(ear * 1.5, 0.08)
                 if seen > -0.2:
-                    canvas.paint(disc(*spot, 0.16 * self.rx, 0.2 * self.ry, 10),
-                                 body.skin * 0.88, SKIN)
+                    canvas.dab(disc(*spot, 0.16 * self.rx, 0.2 * self.ry, 10), body.skin * 0.84,
+                               SKIN)
         nose, seen = self.on_face(0, 0.12)
         if seen > -0.15:
             tip = nose + (0.16 * self.rx * body.sin, 0)
-            canvas.paint(disc(*tip, 0.14 * self.rx, 0.17 * self.ry, 10), body.skin * 0.93, SKIN)
+            canvas.dab(disc(*tip, 0.13 * self.rx, 0.16 * self.ry, 10), body.skin * 0.87, SKIN)
         self._paint_features(canvas)
 
     def _paint_hair(self, canvas: Canvas, style: str) -> None:
@@ -177,10 +179,9 @@ class Head:
                 "bun": 1.07}[style]
         shift = np.array([-0.10 * body.sin * self.rx, -0.06 * self.ry])
         if style == "curly":
-            ring = np.linspace(0, 2 * np.pi, 11, endpoint=False)
-            curls = [disc(*(self.centre + shift + (0.98 * self.rx * np.cos(t),
-                                                   0.86 * self.ry * np.sin(t) - 0.25 * self.ry)),
-                          0.42 * self.rx, 0.36 * self.ry, 10) for t in ring]
+            curls = [disc(*(self.centre + shift + (0.98 * self.rx * math.cos(t),
+                                                   0.86 * self.ry * math.sin(t) - 0.25 * self.ry)),
+                          0.42 * self.rx, 0.36 * self.ry, 10) for t in CURLS]
             canvas.paint([*curls, disc(*(self.centre + shift), 1.05 * self.rx, self.ry)],
                          body.hair, HAIR, shadow=0.2)
             return
@@ -207,36 +208,31 @@ class Head:
         elif who["beard"] == "moustache":
             lip, seen = self.on_face(0, 0.40)
             if seen > 0:
-                canvas.paint(disc(*lip, (0.18 + 0.34 * seen) * self.rx, 0.12 * self.ry, 10),
-                             body.hair * 0.95, HAIR)
+                canvas.dab(disc(*lip, (0.18 + 0.34 * seen) * self.rx, 0.12 * self.ry, 10),
+                           body.hair * 0.95, HAIR)
         mouth, seen = self.on_face(0, 0.60)
         if seen > 0.1:
             red = material((150, 66, 62), 0.5)
-            canvas.paint(disc(*mouth, 0.26 * seen * self.rx, 0.055 * self.ry, 8), red, SKIN,
-                         roundness=0)
+            canvas.dab(disc(*mouth, 0.26 * seen * self.rx, 0.055 * self.ry, 8), red, SKIN)
         for eye in (-0.42, 0.42):
             spot, seen = self.on_face(eye, -0.08)
             if seen < 0.05:
                 continue
             brow = spot - (0, 0.17 * self.ry)
-            canvas.paint(disc(*brow, 0.20 * self.rx * seen, 0.035 * self.ry, 8),
-                         body.hair * 0.8, SKIN, roundness=0)
+            canvas.dab(disc(*brow, 0.20 * self.rx * seen, 0.035 * self.ry, 8),
+                         body.hair * 0.8, SKIN)
             if who["glasses"] == "none":
-                canvas.paint(disc(*spot, 0.11 * self.rx * seen, 0.07 * self.ry, 8), INK, SKIN,
-                             roundness=0)
+                canvas.dab(disc(*spot, 0.11 * self.rx * seen, 0.07 * self.ry, 8), INK, SKIN)
                 continue
             rim = disc(*spot, (0.08 + 0.27 * seen) * self.rx, 0.20 * self.ry, 12)
-            canvas.paint(rim, INK, SKIN, roundness=0)
+            canvas.dab(rim, INK, SKIN)
             if who["glasses"] == "glasses":
                 lens = material((216, 228, 236), 0.7)
-                canvas.paint(disc(*spot, 0.24 * seen * self.rx, 0.125 * self.ry, 10), lens, SKIN,
-                             roundness=0)
-                canvas.paint(disc(*spot, 0.09 * self.rx * seen, 0.06 * self.ry, 8), INK, SKIN,
-                             roundness=0)
+                canvas.dab(disc(*spot, 0.24 * seen * self.rx, 0.125 * self.ry, 10), lens, SKIN)
+                canvas.dab(disc(*spot, 0.09 * self.rx * seen, 0.06 * self.ry, 8), INK, SKIN)
         if who["glasses"] != "none":  # bridge and temples
             for side in (-1, 1):
                 hinge, seen = self.on_face(side * 0.75, -0.08)
                 ear, _ = self.on_face(side * 1.5, -0.06)
                 if seen > 0:
-                    canvas.paint(limb(hinge, ear, 0.04 * self.ry, 0.04 * self.ry), INK, SKIN,
-                                 roundness=0)
+                    canvas.dab(limb(hinge, ear, 0.04 * self.ry, 0.04 * self.ry), INK, SKIN)

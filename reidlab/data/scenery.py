@@ -19,7 +19,7 @@ LIGHT_GAIN = {"dim": 0.74, "normal": 1.0, "bright": 1.16}
 
 
 def background(scene: dict, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """(4, H, W) float32: walls, windows, trees, cars and passers-by, out of focus."""
+    """(4, H, W) uint8: walls, windows, trees, cars and passers-by, out of focus."""
     height, width = size
     place = scene["background"]
     horizon = int(height * (0.40 + 0.14 * rng.random()))
@@ -74,9 +74,8 @@ def background(scene: dict, size: tuple[int, int], rng: np.random.Generator) -> 
             box(0, horizon / height + 0.13 * k, 1, horizon / height + 0.13 * k + 0.004, tile)
     blur = max(3, height // 36 | 1)
     view = cv2.GaussianBlur(view, (blur, blur), 0)
-    near = np.linspace(0.9, 1.06, height, dtype=np.float32)[:, None]
-    scenery = np.empty((4, height, width), np.float32)
-    np.multiply(view.transpose(2, 0, 1), near, out=scenery[:3])
+    scenery = np.empty((4, height, width), np.uint8)
+    scenery[:3] = view.transpose(2, 0, 1)
     leaves = 0.22 if place == "park" else 0.16  # leaves are bright in infrared
     scenery[3] = 30 + leaves * scenery[1]
     return scenery
@@ -102,12 +101,12 @@ def occlude(canvas: Canvas, scene: dict, rng: np.random.Generator) -> None:
                             [x - 1.08 * half, top + 0.012 * height]])
             canvas.paint(lid, material((40, 70, 50), 0.2), 0, roundness=0.3)
         case "bush":
-            for _ in range(9):
+            for _ in range(7):
                 leaf = disc(x + 0.30 * width * (rng.random() - 0.5) * 2,
                             height * (0.86 + 0.14 * rng.random()),
                             0.11 * width * (0.8 + 0.5 * rng.random()), corners=14)
                 green = (34 + 40 * rng.random(), 92 + 52 * rng.random(), 40)
-                canvas.paint(leaf, material(green, 0.34), 0, roundness=1.0)
+                canvas.paint(leaf, material(green, 0.34), 0)
 
 
 def ground_shadow(canvas: Canvas, x: float, y: float, reach: float) -> None:

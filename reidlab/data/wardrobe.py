@@ -1,4 +1,6 @@
 """The outfit: garments, shoes, bags and hats, fitted to a body in a pose."""
+import math
+
 import numpy as np
 
 from reidlab.data.canvas import Canvas, Texture, disc, limb, material, smooth
@@ -57,13 +59,11 @@ class Wardrobe:
                           limb(knee, ankle - (0, 0.006 * u), 0.045 * u * fat, wide * u * fat)],
                          paint, LOWER, shadow=0.12)
             if kind == "jeans":  # worn knees and a turned-up hem
-                canvas.paint(disc(*knee, 0.026 * u, 0.045 * u, 12), _lighter(paint, 0.12), LOWER,
-                             roundness=0)
-                canvas.paint(limb(ankle - (0.03 * u, 0.008 * u), ankle + (0.03 * u, -0.008 * u),
-                                  0.010 * u, 0.010 * u), _lighter(paint, 0.22), LOWER, roundness=0)
+                canvas.dab(disc(*knee, 0.026 * u, 0.045 * u, 12), _lighter(paint, 0.12), LOWER)
+                canvas.dab(limb(ankle - (0.03 * u, 0.008 * u), ankle + (0.03 * u, -0.008 * u),
+                                  0.010 * u, 0.010 * u), _lighter(paint, 0.22), LOWER)
             else:
-                canvas.paint(limb(hip + (0, 0.08 * u), ankle, 0.004 * u, 0.004 * u), paint * 0.72,
-                             LOWER, roundness=0)
+                canvas.dab(limb(hip + (0, 0.08 * u), ankle, 0.004 * u, 0.004 * u), paint * 0.72, LOWER)
 
     def _paint_shoe(self, canvas: Canvas, side: int, far: float) -> None:
         body, u = self.body, self.body.unit
@@ -74,15 +74,14 @@ class Wardrobe:
         paint, kind = self.paints["shoes"] * far, self.outfit["shoes_type"]
         if kind == "sneakers":
             sole = material((236, 236, 232), 0.6) * far
-            canvas.paint(limb(heel + (0, 0.012 * u), toe + (0, 0.012 * u), 0.024 * u, 0.020 * u),
-                         sole, SHOES, roundness=0.4)
+            canvas.dab(limb(heel + (0, 0.012 * u), toe + (0, 0.012 * u), 0.024 * u, 0.020 * u),
+                       sole, SHOES)
         canvas.paint(limb(heel, toe, 0.030 * u, 0.020 * u), paint, SHOES)
         if kind == "boots":
             self._paint_boot_shaft(canvas, side, far)
         if kind == "sneakers":
             lace = (heel + 2 * toe) / 3 - (0, 0.012 * u)
-            canvas.paint(disc(*lace, 0.012 * u, 0.006 * u, 8), material((240, 240, 240), 0.6),
-                         SHOES, roundness=0)
+            canvas.dab(disc(*lace, 0.012 * u, 0.006 * u, 8), material((240, 240, 240), 0.6), SHOES)
 
     def _paint_boot_shaft(self, canvas: Canvas, side: int, far: float) -> None:
         _, knee, ankle = (self.body.point(joint) for joint in self.body.legs[side])
@@ -103,8 +102,8 @@ class Wardrobe:
             for fold in (-0.6, -0.15, 0.35):
                 top = body.at(fold * 0.07, 0.02, c + 0.03 - body.sink)
                 hem = body.at(fold * 0.11, 0.02, c * 0.54 - body.sink)
-                canvas.paint(limb(top, hem, 0.002 * body.unit, 0.006 * body.unit),
-                             self.paints["lower"] * 0.78, LOWER, roundness=0)
+                canvas.dab(limb(top, hem, 0.002 * body.unit, 0.006 * body.unit),
+                             self.paints["lower"] * 0.78, LOWER)
 
     # trunk and arms -------------------------------------------------------------------------
     def paint_upper(self, canvas: Canvas) -> None:
@@ -127,16 +126,16 @@ class Wardrobe:
         if body.faces_camera:
             self._paint_front(canvas, kind, hem[0][0])
         if kind in ("sweater", "hoodie"):
-            half = np.hypot(0.088 * g * body.cos, 0.076 * g * body.sin)
+            half = math.hypot(0.088 * g * body.cos, 0.076 * g * body.sin)
             left, right = (body.at(0, 0, hem[0][0] + 0.008 - body.sink) + (s * half * body.unit, 0)
                            for s in (-1, 1))
-            canvas.paint(limb(left, right, 0.010 * body.unit, 0.010 * body.unit),
-                         self.paints["upper"] * 0.8, UPPER, roundness=0)
+            canvas.dab(limb(left, right, 0.010 * body.unit, 0.010 * body.unit),
+                         self.paints["upper"] * 0.8, UPPER)
 
     def _front(self, sideways: float, up: float) -> np.ndarray:
         """A pixel on the front of the trunk, carried round by the yaw."""
         body = self.body
-        return body.at(sideways, 0.062 * body.girth * np.sqrt(max(0, 1 - (sideways / 0.11) ** 2)),
+        return body.at(sideways, 0.062 * body.girth * math.sqrt(max(0, 1 - (sideways / 0.11) ** 2)),
                        up - body.sink)
 
     def _paint_collar(self, canvas: Canvas, kind: str) -> None:
@@ -147,12 +146,12 @@ class Wardrobe:
             hood = body.at(0, -0.03, 0.838 - body.sink)
             canvas.paint(disc(*hood, 0.066 * u, 0.030 * u, 14), paint * 0.86, UPPER, shadow=0.1)
         elif kind in ("shirt", "jacket", "coat"):
-            canvas.paint(disc(*neck, 0.048 * u, 0.020 * u, 12), _lighter(paint, 0.10), UPPER)
+            canvas.dab(disc(*neck, 0.048 * u, 0.020 * u, 12), _lighter(paint, 0.06), UPPER)
         if body.faces_camera and kind in ("t-shirt", "sweater", "shirt"):
             depth = {"t-shirt": 0.030, "sweater": 0.018, "shirt": 0.036}[kind]
             v = np.array([self._front(-0.030, 0.852), self._front(0.030, 0.852),
                           self._front(0.0, 0.846 - depth)])
-            canvas.paint(smooth(v, 1), body.skin * 0.95, SKIN, roundness=0)
+            canvas.dab(smooth(v, 1), body.skin * 0.95, SKIN)
 
     def _paint_front(self, canvas: Canvas, kind: str, hem: float) -> None:
         """Zips, buttons, the shirt under an open jacket, prints: only where the front shows."""
@@ -161,28 +160,27 @@ class Wardrobe:
         if kind in ("jacket", "coat"):
             open_ = np.array([self._front(-0.026, 0.838), self._front(0.026, 0.838),
                               self._front(0.022, hem + 0.05), self._front(-0.022, hem + 0.05)])
-            canvas.paint(open_, self.accent, UPPER, roundness=0)
+            canvas.dab(open_, self.accent, UPPER)
             for side in (-1, 1):
-                canvas.paint(limb(self._front(side * 0.026, 0.838),
+                canvas.dab(limb(self._front(side * 0.026, 0.838),
                                   self._front(side * 0.023, hem + 0.02), 0.006 * u, 0.004 * u),
-                             dark, UPPER, roundness=0)
+                             dark, UPPER)
         elif kind == "shirt":
-            canvas.paint(limb(self._front(0, 0.81), self._front(0, hem + 0.01), 0.002 * u,
-                              0.002 * u), dark, UPPER, roundness=0)
+            canvas.dab(limb(self._front(0, 0.81), self._front(0, hem + 0.01), 0.002 * u,
+                              0.002 * u), dark, UPPER)
             for up in np.linspace(hem + 0.04, 0.79, 6):
-                canvas.paint(disc(*self._front(0.004, up), 0.004 * u, corners=6),
-                             material((236, 232, 220), 0.5), UPPER, roundness=0)
+                canvas.dab(disc(*self._front(0.004, up), 0.004 * u, corners=6),
+                             material((236, 232, 220), 0.5), UPPER)
         elif kind == "hoodie":
             pocket = np.array([self._front(-0.045, hem + 0.11), self._front(0.045, hem + 0.11),
                                self._front(0.060, hem + 0.03), self._front(-0.060, hem + 0.03)])
-            canvas.paint(pocket, self.paints["upper"] * 0.84, UPPER, roundness=0)
+            canvas.dab(pocket, self.paints["upper"] * 0.84, UPPER)
             for side in (-1, 1):
-                canvas.paint(limb(self._front(side * 0.016, 0.825), self._front(side * 0.018, 0.76),
-                                  0.003 * u, 0.003 * u), material((240, 240, 236), 0.6), UPPER,
-                             roundness=0)
+                canvas.dab(limb(self._front(side * 0.016, 0.825), self._front(side * 0.018, 0.76),
+                                  0.003 * u, 0.003 * u), material((240, 240, 236), 0.6), UPPER)
         if self.outfit["upper_pattern"] == "print":
-            canvas.paint(disc(*self._front(0, 0.715), (0.012 + 0.034 * self.body.cos) * u,
-                              0.044 * u, 16), self.accent, UPPER, roundness=0)
+            canvas.dab(disc(*self._front(0, 0.715), (0.012 + 0.034 * self.body.cos) * u,
+                              0.044 * u, 16), self.accent, UPPER)
 
     def paint_arm(self, canvas: Canvas, side: int) -> None:
         """Bare arm and hand, then the sleeve."""
@@ -193,7 +191,7 @@ class Wardrobe:
         kind = self.outfit["upper_type"]
         skin, paint = body.skin * far, self.paints["upper"] * far
         tip = hand + 0.12 * (hand - elbow)
-        canvas.paint(limb(hand, tip, 0.022 * u, 0.018 * u), skin, SKIN)
+        canvas.dab(limb(hand, tip, 0.022 * u, 0.018 * u), skin * 0.95, SKIN)
         wide = SLEEVE[kind] * u * fat
         if kind == "t-shirt":
             canvas.paint([limb(shoulder, elbow, 0.034 * u * fat, 0.027 * u * fat),
@@ -212,7 +210,7 @@ class Wardrobe:
         paint = self.paints["bag"]
         if kind == "backpack":
             on_back = body.at(0, -0.095 * body.girth ** 0.5, 0.70 - body.sink)
-            half = np.hypot(0.085 * body.cos, 0.050 * body.sin) * u
+            half = math.hypot(0.085 * body.cos, 0.050 * body.sin) * u
             if behind == body.faces_camera:
                 sack = smooth(np.array([[-1, -1], [1, -1], [1.08, 1], [-1.08, 1]])
                               * (half, 0.115 * u) + on_back, 2)
@@ -220,30 +218,30 @@ class Wardrobe:
                 if not body.faces_camera:
                     pocket = smooth(np.array([[-0.7, 0.1], [0.7, 0.1], [0.7, 0.8], [-0.7, 0.8]])
                                     * (half, 0.115 * u) + on_back, 1)
-                    canvas.paint(pocket, paint * 0.82, BAG)
+                    canvas.dab(pocket, paint * 0.82, BAG)
             elif not behind:
                 for side in (-1, 1):
-                    canvas.paint(limb(self._front(side * 0.062, 0.83),
+                    canvas.dab(limb(self._front(side * 0.062, 0.83),
                                       self._front(side * 0.066, 0.66), 0.009 * u, 0.008 * u),
-                                 paint * 0.85, BAG, roundness=0)
+                                 paint * 0.85, BAG)
         elif kind == "shoulder bag" and not behind:
             low = body.at(0.105 * body.girth, 0.01, 0.50 - body.sink)
             high = body.at(-0.06, 0.03 if body.faces_camera else -0.03, 0.84 - body.sink)
-            canvas.paint(limb(high, low, 0.006 * u, 0.006 * u), paint * 0.8, BAG, roundness=0)
+            canvas.dab(limb(high, low, 0.006 * u, 0.006 * u), paint * 0.8, BAG)
             if body.sin < 0.6:  # else the trunk hides the bag on the far hip
                 self._paint_pouch(canvas, low + (0, 0.035 * u), 0.062 * u, 0.048 * u)
         elif kind == "handbag" and behind == (body.near_first()[0] == 1):
             hand = body.point(body.arms[1][2])
             for side in (-1, 1):
-                canvas.paint(limb(hand + (0, 0.01 * u), hand + (side * 0.032 * u, 0.055 * u),
-                                  0.004 * u, 0.004 * u), paint * 0.7, BAG, roundness=0)
+                canvas.dab(limb(hand + (0, 0.01 * u), hand + (side * 0.032 * u, 0.055 * u),
+                                  0.004 * u, 0.004 * u), paint * 0.7, BAG)
             self._paint_pouch(canvas, hand + (0, 0.098 * u), 0.062 * u, 0.046 * u)
 
     def _paint_pouch(self, canvas: Canvas, centre: np.ndarray, rx: float, ry: float) -> None:
         body = np.array([[-0.82, -1], [0.82, -1], [1, 1], [-1, 1]]) * (rx, ry) + centre
         canvas.paint(smooth(body, 1), self.paints["bag"], BAG, shadow=0.22)
         flap = np.array([[-0.8, -1], [0.8, -1], [0.86, -0.15], [-0.86, -0.15]]) * (rx, ry) + centre
-        canvas.paint(flap, self.paints["bag"] * 0.84, BAG, roundness=0)
+        canvas.dab(flap, self.paints["bag"] * 0.84, BAG)
 
     def paint_hat(self, canvas: Canvas, head: Head) -> None:
         """Cap with visor, beanie with turn-up, or sun hat with brim."""
@@ -259,14 +257,13 @@ class Wardrobe:
         if kind == "cap":
             visor = np.array([x + 0.85 * body.sin * rx, y - 0.36 * ry])
             if body.cos > -0.35:
-                canvas.paint(disc(*visor, (0.72 + 0.1 * abs(body.sin)) * rx, 0.14 * ry, 14),
-                             paint * 0.74, HAT, roundness=0, shadow=0.15)
+                canvas.dab(disc(*visor, (0.72 + 0.1 * abs(body.sin)) * rx, 0.14 * ry, 14),
+                             paint * 0.74, HAT)
         elif kind == "beanie":
-            canvas.paint(limb(*band, 0.15 * ry, 0.15 * ry), paint * 0.82, HAT, roundness=0.4)
+            canvas.dab(limb(*band, 0.15 * ry, 0.15 * ry), paint * 0.82, HAT)
         else:
-            canvas.paint(disc(x, y - 0.38 * ry, 1.85 * rx, 0.20 * ry, 20), paint, HAT,
-                         roundness=0.3, shadow=0.2)
-            canvas.paint(limb(*band, 0.07 * ry, 0.07 * ry), paint * 0.6, HAT, roundness=0)
+            canvas.dab(disc(x, y - 0.38 * ry, 1.85 * rx, 0.20 * ry, 20), paint * 0.92, HAT)
+            canvas.dab(limb(*band, 0.07 * ry, 0.07 * ry), paint * 0.6, HAT)
 
 
 def _lighter(paint: np.ndarray, share: float) -> np.ndarray:

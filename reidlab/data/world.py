@@ -13,7 +13,14 @@ import numpy as np
 
 from reidlab.data import captions, render
 from reidlab.data.factors import (
-    BEARDS, COLOURS, HAIR_OF, HAIR_STYLES, OUTFIT, PERSON, SCENE, VIEWS,
+    BEARDS,
+    COLOURS,
+    HAIR_OF,
+    HAIR_STYLES,
+    OUTFIT,
+    PERSON,
+    SCENE,
+    VIEWS,
 )
 
 PARTS = render.PARTS
@@ -105,7 +112,7 @@ class World:
         parts = {"person": self.person(person), "outfit": self.outfit(outfit),
                  "scene": self.scene(person, outfit, shot)}
         image, infrared, labels = render.render(*parts.values(), size=self.size)
-        said = self.describe(person, outfit, shot)
+        said = captions.describe(*parts.values(), self._words(person, outfit, shot))
         factors = {f"{kind}/{name}": value for kind, group in parts.items()
                    for name, value in group.items()}
         return Drawing(image, infrared, labels, said.id_caption, said.cloth_caption, factors,
@@ -113,9 +120,12 @@ class World:
 
     def describe(self, person: int, outfit: int, shot: int) -> captions.Description:
         """The captions of one picture, without drawing it."""
-        rng = np.random.default_rng([self.seed, _WORDS, person, outfit, _natural("shot", shot)])
         return captions.describe(self.person(person), self.outfit(outfit),
-                                 self.scene(person, outfit, shot), rng)
+                                 self.scene(person, outfit, shot),
+                                 self._words(person, outfit, shot))
+
+    def _words(self, person: int, outfit: int, shot: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, _WORDS, person, outfit, shot])
 
 
 def _natural(name: str, value: int) -> int:
