@@ -1,0 +1,316 @@
+"""Every choice of an experiment, one frozen dataclass a part, one comment a field.
+
+An `Experiment` is plain data: it is written to ``config.json`` as it is, and
+``part.field=value`` on the command line changes any field of it.
+"""
+import dataclasses
+import difflib
+import types
+import typing
+from dataclasses import dataclass, field, fields, replace
+
+from reidlab.errors import ReidlabError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """Which people, and how their pictures are brought to a batch."""
+
+    source: str = "drawn"            # drawn, or cuhk-pedes:DIR
+    seed: int = 0                    # of the drawn world
+    people: int = 1000               # drawn training people
+    val_people: int = 200            # drawn people that choose the checkpoint and fit the probes
+    test_people: int = 200           # drawn people that are scored once
+    outfits: int = 3                 # outfits a drawn person wears; the last is a neighbour's
+    shots: int = 4                   # pictures of a drawn person in each outfit
+    images_per_person: int = 4       # of one person in a batch, different outfits first
+    unmatched: float = 0.0           # share of training rows whose clothing caption is another's
+    flip: float = 0.5                # chance of mirroring a training picture
+    jitter: float = 0.2              # brightness and contrast change, ± share
+    crop: int = 4                    # pixels of padding before a random crop
+
+
+@dataclass(frozen=True, kw_only=True)
+class Image:
+    """The picture encoder, a ViT."""
+
+    pretrained: str | None = None    # folder or hub id; None trains from scratch
+    height: int = 224                # pixels
+    width: int = 224                 # pixels
+    patch: int = 16                  # pixels
+    dim: int = 768                   # token width
+    layers: int = 12                 # transformer blocks
+    heads: int = 12                  # attention heads
+    activation: str = "gelu"         # of the feed-forward layers; relu is cheaper on CPUs
+    stem: bool = False               # four strided convolutions in place of one patch projection
+    dropout: float = 0.0             # inside the transformer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Text:
+    """The caption encoder, a BERT."""
+
+    pretrained: str | None = None    # folder or hub id; None trains from scratch
+    max_length: int = 64             # tokens, [CLS] and [SEP] included
+    dim: int = 768                   # token width
+    layers: int = 12                 # transformer blocks
+    heads: int = 12                  # attention heads
+    activation: str = "gelu"         # of the feed-forward layers; relu is cheaper on CPUs
+    trainable: bool = True           # False: frozen, in eval mode, run once a caption
+    attention: bool = False          # one more self-attention over the tokens
+    pooling: str = "cls"             # cls or masked_mean
+    dropout: float = 0.1             # inside the transformer and the extra attention
+
+
+@dataclass(frozen=True, kw_only=True)
+class Disentangle:
+    """How image tokens become an identity part and a clothing part."""
+
+    name: str = "attention"          # see reidlab.disentangle.DISENTANGLERS
+    self_layers: int = 1             # self-attention layers a branch
+    cross_layers: int = 1            # cross-attention layers between the branches
+    heads: int = 4                   # attention heads
+    residual_from: str = "input"     # input: the encoder's tokens; running: the layer's own input
+    dropout: float = 0.0             # of attention weights
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heads:
+    """From pooled features to retrieval embeddings."""
+
+    hidden: int = 512                # width after the first layer
+    embedding: int = 256             # width of the retrieval vectors
+    dropout: float = 0.2             # between the layers
+    separate: bool = False           # True: identity and clothing get heads of their own
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fusion:
+    """How an image and a text vector become one."""
+
+    name: str = "mamba"              # see reidlab.fusion.FUSIONS; none leaves it out
+    layers: int = 2                  # Mamba layers
+    d_state: int = 16                # state size of a Mamba channel
+    d_conv: int = 4                  # taps of its convolution
+    expand: int = 2                  # inner width over outer width
+    dropout: float = 0.1             # on the output
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossWeights:
+    """Weight of each term; 0 leaves the term out."""
+
+    info_nce: float = 1.0            # identity: image with text
+    cls: float = 1.0                 # identity: which training person
+    bio: float = 0.5                 # identity: pooled image feature to text
+    cloth: float = 0.5               # clothing: pooled image feature to text
+    cloth_adv: float = 0.1           # clothing: the notes' adversarial term
+    cloth_match: float = 1.0         # clothing: image with text
+    decouple: float = 0.2            # dependence between identity and clothing
+    gate_regularization: float = 0.01  # distance of the gate from one half
+    id_image: float = 0.0            # identity: pictures of one person in different outfits
+    words: float = 0.0               # dependence of each vector on the other side's words
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loss:
+    """Which form of each term is used."""
+
+    weights: LossWeights = field(default_factory=LossWeights)
+    temperature: float = 0.1         # of every contrastive term, unless it is learned
+    learned_temperature: bool = False  # one exp(t) logit scale in place of the constant
+    positives: str = "diagonal"      # diagonal: one text an image; same: all of one person
+    label_smoothing: float = 0.0     # of cls
+    projectors: str = "frozen"       # frozen (the optimizer never sees them) or trained
+    cloth_adv: str = "off_diagonal"  # negative_info_nce or off_diagonal
+    cloth_match: str = "diagonal"    # diagonal ignores is_matched; masked respects it
+    decouple: str = "gram"           # see reidlab.losses.decoupling.DECOUPLERS
+    decouple_on: str = "pooled"      # pooled features or retrieval embeddings
+    decouple_ramp: float = 0.0       # share of training over which decouple and words grow from 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """The optimisation."""
+
+    epochs: int = 80                 # also the clock of the ramps and of the cosine
+    batches_per_epoch: int | None = None  # None: as many as the training set fills
+    batch_size: int = 128            # images, over all processes
+    optimizer: str = "adam"          # adam or adamw
+    lr: float = 1e-4                 # peak learning rate
+    weight_decay: float = 1e-3       # of the optimizer
+    warmup: int = 0                  # steps of linear warm-up
+    final_lr: float = 1e-6           # where the cosine ends
+    clip: float = 0.0                # gradient norm limit; 0 does not clip
+    mixed_precision: bool = True     # bf16 where the device has it (CUDA)
+    compile: bool = False            # torch.compile the encoders (CUDA)
+    monitor_every: int = 20          # steps between looks at the held-out batch
+    validate_every: int = 20         # epochs between scores on val; the last is always scored
+    checkpoint_every: int = 100      # steps between checkpoints
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scoring:
+    """How a trained model is used for retrieval."""
+
+    cloth_weight: float = 0.0        # λ of score = id + λ · cloth, for people as dressed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """One run, whole: what is read, built, optimised and scored."""
+
+    name: str
+    size: str
+    seed: int = 0                    # of initial weights, batches and augmentation
+    data: Data = field(default_factory=Data)
+    image: Image = field(default_factory=Image)
+    text: Text = field(default_factory=Text)
+    disentangle: Disentangle = field(default_factory=Disentangle)
+    heads: Heads = field(default_factory=Heads)
+    fusion: Fusion = field(default_factory=Fusion)
+    loss: Loss = field(default_factory=Loss)
+    training: Training = field(default_factory=Training)
+    scoring: Scoring = field(default_factory=Scoring)
+
+    def __post_init__(self):
+        check(self)
+
+
+CHOICES = {  # fields that hold a name, and the names they may hold
+    "image.activation": ("gelu", "relu"),
+    "text.activation": ("gelu", "relu"),
+    "text.pooling": ("cls", "masked_mean"),
+    "disentangle.residual_from": ("input", "running"),
+    "loss.positives": ("diagonal", "same"),
+    "loss.projectors": ("frozen", "trained"),
+    "loss.cloth_adv": ("negative_info_nce", "off_diagonal"),
+    "loss.cloth_match": ("diagonal", "masked"),
+    "loss.decouple_on": ("pooled", "embedding"),
+    "training.optimizer": ("adam", "adamw"),
+}
+LEAST = {  # smallest value that makes sense
+    "seed": 0, "data.seed": 0, "data.people": 2, "data.val_people": 2, "data.test_people": 2,
+    "data.outfits": 2, "data.shots": 1, "data.images_per_person": 1, "data.unmatched": 0,
+    "data.flip": 0, "data.jitter": 0, "data.crop": 0, "image.height": 16, "image.width": 16,
+    "image.layers": 1, "text.layers": 1, "text.max_length": 3, "disentangle.self_layers": 0,
+    "disentangle.cross_layers": 0, "heads.embedding": 1, "training.epochs": 1,
+    "training.batches_per_epoch": 1, "training.batch_size": 2, "training.lr": 0,
+    "training.weight_decay": 0, "training.warmup": 0, "training.clip": 0,
+    "training.monitor_every": 1, "training.validate_every": 1, "training.checkpoint_every": 1,
+    "loss.temperature": 1e-6, "loss.label_smoothing": 0, "loss.decouple_ramp": 0,
+    "scoring.cloth_weight": 0,
+}
+
+
+def check(experiment: Experiment) -> None:
+    """Refuse values that cannot work, before anything is built or written."""
+    for name, value in flatten(experiment).items():
+        if name in CHOICES and value not in CHOICES[name]:
+            raise ReidlabError(f"{name} is {value!r}; known: {', '.join(CHOICES[name])}")
+        if name in LEAST and value is not None and not value >= LEAST[name]:
+            raise ReidlabError(f"{name} is {value}; it must be at least {LEAST[name]}")
+    image = experiment.image
+    if image.height % image.patch or image.width % image.patch:
+        raise ReidlabError(
+            f"image {image.height}x{image.width} is no multiple of image.patch {image.patch}; "
+            "the ViT would drop the border"
+        )
+    for part in (image, experiment.text):
+        if part.dim % part.heads:
+            raise ReidlabError(f"dim {part.dim} is not divisible by heads {part.heads}")
+    training, data = experiment.training, experiment.data
+    if training.batch_size % data.images_per_person:
+        raise ReidlabError(f"training.batch_size {training.batch_size} is no multiple of "
+                           f"data.images_per_person {data.images_per_person}")
+
+
+def flatten(config, prefix: str = "") -> dict:
+    """``{"training.lr": 1e-4, …}``: every leaf of a config under its dotted name."""
+    flat = {}
+    for item in fields(config):
+        value = getattr(config, item.name)
+        name = f"{prefix}{item.name}"
+        flat |= flatten(value, f"{name}.") if dataclasses.is_dataclass(value) else {name: value}
+    return flat
+
+
+def change(experiment: Experiment, changes: dict) -> Experiment:
+    """A copy with dotted fields replaced; values may be given as text.
+
+    Raises:
+        ReidlabError: an unknown field (the nearest names are listed) or an unfit value.
+    """
+    known = flatten(experiment)
+    for name, value in changes.items():
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+            leaf = [k for k in known if k.endswith("." + name.split(".")[-1])]
+            raise ReidlabError(f"unknown field {name!r}; near matches: "
+                               f"{', '.join(dict.fromkeys(leaf + near)) or 'none'}")
+        experiment = _set(experiment, name.split("."), value, name)
+    return experiment
+
+
+def _set(config, path: list[str], value, name: str):
+    if len(path) > 1:
+        inner = _set(getattr(config, path[0]), path[1:], value, name)
+        return replace(config, **{path[0]: inner})
+    kind = typing.get_type_hints(type(config))[path[0]]
+    return replace(config, **{path[0]: _fit(value, kind, name)})
+
+
+def _fit(value, kind, name: str):
+    """`value` as the field's type; text is parsed, wrong types are refused."""
+    kinds = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+    if value is None or value in ("none", "None"):
+        if type(None) in kinds:
+            return None
+        if str not in kinds:
+            raise ReidlabError(f"{name} cannot be none")
+    for target in kinds:
+        if target is bool:
+            if isinstance(value, bool):
+                return value
+            if str(value).lower() in ("true", "false"):
+                return str(value).lower() == "true"
+        elif target in (int, float) and not isinstance(value, bool):
+            try:
+                number = target(value)
+            except (TypeError, ValueError):
+                continue
+            if target is float or isinstance(value, str) or number == value:
+                return number
+        elif target is str and isinstance(value, str):
+            return value
+    wanted = " or ".join(k.__name__ for k in kinds if k is not type(None))
+    raise ReidlabError(f"{name} takes {wanted}; got {value!r}")
+
+
+def to_dict(experiment: Experiment) -> dict:
+    """Nested plain data for JSON."""
+    return dataclasses.asdict(experiment)
+
+
+def from_dict(raw: dict) -> Experiment:
+    """The experiment of a ``config.json``.
+
+    Raises:
+        ReidlabError: a field is missing, unknown or of the wrong type.
+    """
+    def build(cls, values, path):
+        if not isinstance(values, dict):
+            raise ReidlabError(f"{path or 'config'} must be an object; got {values!r}")
+        hints = typing.get_type_hints(cls)
+        extra, missing = values.keys() - hints.keys(), hints.keys() - values.keys()
+        if extra or missing:
+            raise ReidlabError(
+                f"{path or 'config'}: " + "; ".join(
+                    f"{word} {', '.join(sorted(names))}"
+                    for word, names in (("unknown field", extra), ("missing field", missing))
+                    if names) + "; was it written by another version?")
+        return cls(**{
+            name: build(kind, values[name], f"{path}{name}.") if dataclasses.is_dataclass(kind)
+            else _fit(values[name], kind, f"{path}{name}") for name, kind in hints.items()})
+
+    return build(Experiment, raw, "")

@@ -1,0 +1,280 @@
+"""From a source to batches: drawn or read records, packed pictures, sampling, augmentation.
+
+Every random choice is a function of (seed, step) over the whole batch, so that a resumed run,
+and a run shared by several processes, see what one uninterrupted process would have seen.
+"""
+import hashlib
+import json
+import os
+from collections import defaultdict
+from functools import lru_cache
+from pathlib import Path
+
+import kornia.enhance
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from reidlab.config import Data, Experiment
+from reidlab.data import text_image
+from reidlab.data.records import Batch, Record, Split, TextImageData
+from reidlab.data.world import World
+from reidlab.errors import ReidlabError
+from reidlab.files import write_whole
+
+FIRST_PERSON = {"train": 0, "val": 1_000_000, "test": 2_000_000}
+READERS = {"cuhk-pedes": text_image.read_cuhk_pedes}
+PACKING = 1  # raise when drawing changes, so that old caches are not read
+
+
+def load(data: Data, size: tuple[int, int]) -> TextImageData:
+    """Records and packed pictures of a source.
+
+    Args:
+        data: what to load; ``data.source`` is ``drawn`` or ``LAYOUT:DIR``.
+        size: (height, width) of the packed pictures.
+
+    Raises:
+        ReidlabError: unknown source, missing folder, or annotations that cannot be used.
+    """
+    if data.source == "drawn":
+        return draw(data, size)
+    layout, _, folder = data.source.partition(":")
+    if layout not in READERS or not folder:
+        raise ReidlabError(f"unknown data {data.source!r}; known: drawn, "
+                           + ", ".join(f"{name}:DIR" for name in READERS))
+    images, splits = READERS[layout](Path(folder))
+    return TextImageData(
+        **{name: Split(records, _pack([images / r.path for r in records], size))
+           for name, records in splits.items()}, source=data.source)
+
+
+def draw(data: Data, size: tuple[int, int]) -> TextImageData:
+    """The drawn world's three splits, rendered once and kept in the cache folder."""
+    counts = {"train": data.people, "val": data.val_people, "test": data.test_people}
+    return TextImageData(source="drawn", **{
+        name: _draw_split(data.seed, size, name, count, data.outfits, data.shots)
+        for name, count in counts.items()})
+
+
+def drawn_keys(split: str, people: int, outfits: int, shots: int) -> list[tuple[int, int, int]]:
+    """(person, outfit, shot) of a split's pictures.
+
+    Each person wears outfits of their own, and as the last the first one of the next person:
+    every outfit numbered 0 has a lure, somebody else who wears it.
+    """
+    first = FIRST_PERSON[split]
+    keys = []
+    for k in range(people):
+        own = [outfits * (first + k) + j for j in range(outfits - 1)]
+        borrowed = outfits * (first + (k + 1) % people)
+        keys += [(first + k, o, s) for o in [*own, borrowed] for s in range(shots)]
+    return keys
+
+
+def drawn_record(world: World, key: tuple[int, int, int]) -> Record:
+    """Captions and factors of one drawn picture."""
+    person, outfit, shot = key
+    said, scene = world.describe(*key), world.scene(*key)
+    factors = {f"person/{k}": v for k, v in world.person(person).items()}
+    factors |= {f"outfit/{k}": v for k, v in world.outfit(outfit).items()}
+    factors |= {f"scene/{k}": v for k, v in scene.items()}
+    return Record(
+        path=f"{person:07d}/{outfit:07d}/{shot:02d}.png", pid=person, camid=scene["camera"],
+        captions=(f"{said.id_caption} {said.cloth_caption}",), id_captions=(said.id_caption,),
+        cloth_captions=(said.cloth_caption,), outfit=outfit, factors=factors,
+        facts=({**said.id_facts, **said.cloth_facts},))
+
+
+@lru_cache(maxsize=6)
+def _draw_split(seed, size, name, people, outfits, shots) -> Split:
+    world, keys = World(seed, size), drawn_keys(name, people, outfits, shots)
+    spec = json.dumps([PACKING, seed, size, name, people, outfits, shots])
+    return Split([drawn_record(world, key) for key in keys],
+                 _packed(spec, _Drawn(world, keys), size))
+
+
+def _pack(paths: list[Path], size: tuple[int, int]) -> np.ndarray:
+    spec = json.dumps([PACKING, size, [[str(p), p.stat().st_mtime_ns] for p in paths]])
+    return _packed(spec, _Files(paths, size), size)
+
+
+def cache_folder() -> Path:
+    """Where packed pictures are kept: ``$REIDLAB_CACHE``, else ``~/.cache/reidlab``."""
+    return Path(os.environ.get("REIDLAB_CACHE") or Path.home() / ".cache" / "reidlab")
+
+
+def _packed(spec: str, source: Dataset, size: tuple[int, int]) -> np.ndarray:
+    """(N, H, W, 3) uint8, memory-mapped from the cache; made by all cores when absent."""
+    file = cache_folder() / f"{hashlib.sha256(spec.encode()).hexdigest()[:20]}.npy"
+    if not file.exists():
+        loader = DataLoader(source, batch_size=64, num_workers=min(8, os.cpu_count() or 1),
+                            collate_fn=np.stack)
+        packed = np.concatenate(list(loader))
+        try:
+            write_whole(file, lambda out: np.save(out, packed))
+        except ReidlabError:
+            return packed  # no room to keep it: work from memory
+    return np.load(file, mmap_mode="r")
+
+
+class _Drawn(Dataset):
+    def __init__(self, world: World, keys: list):
+        self.world, self.keys = world, keys
+
+    def __len__(self):
+        return len(self.keys)
+
+    def __getitem__(self, k: int) -> np.ndarray:
+        return self.world.draw(*self.keys[k]).image
+
+
+class _Files(Dataset):
+    def __init__(self, paths: list[Path], size: tuple[int, int]):
+        self.paths, self.size = paths, size
+
+    def __len__(self):
+        return len(self.paths)
+
+    def __getitem__(self, k: int) -> np.ndarray:
+        return text_image.open_picture(self.paths[k], self.size)
+
+
+class Sampler:
+    """Chooses the pictures and captions of every training step.
+
+    With one image a person, rows are shuffled passes over the split (twice over it, when half
+    of the rows carry another person's clothing caption). With several, each person of a batch
+    brings that many pictures, in as many outfits as possible.
+
+    Args:
+        split: the training split.
+        data: sampling fields.
+        batch_size: images over all processes.
+        seed: fixes everything.
+    """
+
+    def __init__(self, split: Split, data: Data, batch_size: int, seed: int):
+        self.split, self.data, self.batch_size, self.seed = split, data, batch_size, seed
+        self.pids = split.pids
+        _, self.labels = np.unique(self.pids, return_inverse=True)
+        self.outfits = split.outfits
+        self.wardrobes = defaultdict(lambda: defaultdict(list))
+        for k, (pid, outfit) in enumerate(zip(self.pids, self.outfits, strict=True)):
+            self.wardrobes[pid][outfit].append(k)
+        self.people = sorted(self.wardrobes)
+        if len(self.people) * data.images_per_person < batch_size:
+            raise ReidlabError(
+                f"a batch of {batch_size} needs {batch_size // data.images_per_person} people at "
+                f"{data.images_per_person} images each; the training split has "
+                f"{len(self.people)}: lower training.batch_size")
+        self.rows = len(split.records) * (2 if data.unmatched else 1)
+        self._passes = lru_cache(maxsize=2)(self._pass)
+
+    @property
+    def batches_per_pass(self) -> int:
+        """Steps that see as many rows as the split has."""
+        return max(1, self.rows // self.batch_size)
+
+    def _pass(self, number: int) -> np.ndarray:
+        rng = np.random.default_rng([self.seed, 1, number])
+        if self.data.images_per_person == 1:
+            return rng.permutation(self.rows) % len(self.split.records)
+        picks = []
+        while len(picks) < self.batches_per_pass * self.batch_size:
+            for p in rng.permutation(len(self.people)):
+                picks.extend(self._outfits_first(self.wardrobes[self.people[p]], rng))
+            spare = len(picks) % self.batch_size  # so that no batch holds a person twice
+            picks = picks[:len(picks) - spare] if spare else picks
+        return np.array(picks)
+
+    def _outfits_first(self, wardrobe: dict, rng: np.random.Generator) -> list[int]:
+        piles = [rng.permutation(pile).tolist() for pile in wardrobe.values()]
+        order = [pile[k] for k in range(max(map(len, piles)))
+                 for pile in (piles[j] for j in rng.permutation(len(piles))) if k < len(pile)]
+        want = self.data.images_per_person
+        return (order * -(-want // len(order)))[:want]
+
+    def pick(self, step: int) -> list[tuple[int, int, int, int]]:
+        """Rows of one step: (picture, its caption, picture and caption of the clothing text)."""
+        number, k = divmod(step, self.batches_per_pass)
+        pictures = self._passes(number)[k * self.batch_size:(k + 1) * self.batch_size]
+        rng = np.random.default_rng([self.seed, 2, step])
+        return [self._row(int(p), rng) for p in pictures]
+
+    def _row(self, picture: int, rng: np.random.Generator) -> tuple[int, int, int, int]:
+        records = self.split.records
+        caption = int(rng.integers(len(records[picture].captions)))
+        if rng.random() >= self.data.unmatched:
+            return picture, caption, picture, caption
+        own = records[picture].cloth_captions[caption]
+        for _ in range(100):  # another person's clothes, in other words
+            other = int(rng.integers(len(records)))
+            said = int(rng.integers(len(records[other].captions)))
+            phrase = records[other].cloth_captions[said]
+            if self.pids[other] != self.pids[picture] and phrase and phrase != own:
+                return picture, caption, other, said
+        raise ReidlabError("no other clothing caption in the training split; set data.unmatched=0")
+
+
+class Batches:
+    """Turns sampled rows into augmented tensors.
+
+    Args:
+        split: the training split.
+        experiment: sampling, size and seed.
+    """
+
+    def __init__(self, split: Split, experiment: Experiment):
+        self.split, self.data, self.seed = split, experiment.data, experiment.seed
+        self.sampler = Sampler(split, self.data, experiment.training.batch_size, self.seed)
+
+    def __call__(self, step: int, shard: slice = slice(None), device="cpu") -> Batch:
+        """The batch of one step, with the pictures of `shard` only."""
+        rows, records = self.sampler.pick(step), self.split.records
+        pictures, described = [r[0] for r in rows], [r[2] for r in rows]
+        image = to_tensor(self.split.images[pictures[shard]]).to(device)
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
+        return Batch(
+            image=augment(image, self.data, generator, len(rows), shard), shard=shard,
+            id_text=[records[p].id_captions[c] for p, c, _, _ in rows],
+            cloth_text=[records[q].cloth_captions[c] for _, _, q, c in rows],
+            pid=torch.from_numpy(self.sampler.labels[pictures]).to(device),
+            outfit=torch.from_numpy(self.sampler.outfits[pictures]).to(device),
+            cloth_outfit=torch.from_numpy(self.sampler.outfits[described]).to(device),
+            is_matched=torch.tensor([r[0] == r[2] for r in rows], device=device))
+
+
+def to_tensor(images: np.ndarray) -> Tensor:
+    """(B, H, W, 3) uint8 → (B, 3, H, W) float in [-1, 1] (mean .5, std .5)."""
+    pixels = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2)
+    return pixels.float().div_(127.5).sub_(1.0)
+
+
+def augment(image: Tensor, data: Data, generator: torch.Generator, batch_size: int,
+            shard: slice) -> Tensor:
+    """Mirror, shift and relight pictures, each by its own draw.
+
+    Draws are made for the whole batch and cut to the shard, so processes agree.
+    """
+    draws = torch.rand(batch_size, 5, generator=generator)[shard].to(image.device)
+    flip = draws[:, 0] < data.flip
+    image = torch.where(flip[:, None, None, None], image.flip(-1), image)
+    if data.jitter:
+        light, contrast = (1 + data.jitter * (2 * draws[:, 1:3] - 1)).T
+        image = image.add(1).div(2)
+        image = kornia.enhance.adjust_brightness_accumulative(image, light)
+        image = kornia.enhance.adjust_contrast_with_mean_subtraction(image, contrast)
+        image = image.mul(2).sub(1)
+    if data.crop:
+        pad, (height, width) = data.crop, image.shape[-2:]
+        padded = F.pad(image, (pad,) * 4, mode="replicate")
+        down, right = (draws[:, 3:] * (2 * pad + 1)).long().T
+        rows = down[:, None] + torch.arange(height, device=image.device)
+        columns = right[:, None] + torch.arange(width, device=image.device)
+        each = torch.arange(len(image), device=image.device)
+        image = padded.permute(0, 2, 3, 1)[each[:, None, None], rows[:, :, None],
+                                           columns[:, None, :]].permute(0, 3, 1, 2)
+    return image.contiguous()

@@ -1,0 +1,87 @@
+"""Two attention branches that read each other, a mean over the tokens, and a gate.
+
+Shapes: B batch, N image tokens, D width. Attention runs over the tokens of one picture; the
+batch comes first everywhere.
+"""
+from torch import Tensor, nn
+
+from reidlab.config import Disentangle
+from reidlab.disentangle.gate import GatedSplit, SplitFeatures
+
+
+class Branch(nn.Module):
+    """One factor's own path: Linear, then self-attention layers with residual and LayerNorm.
+
+    Args:
+        config: layers, heads, and where the residual comes from.
+        dim: token width D.
+    """
+
+    def __init__(self, config: Disentangle, dim: int):
+        super().__init__()
+        self.residual_from = config.residual_from
+        self.linear = nn.Linear(dim, dim)
+        self.layers = nn.ModuleList(_attention(config, dim) for _ in range(config.self_layers))
+        self.norms = nn.ModuleList(nn.LayerNorm(dim) for _ in range(config.self_layers))
+
+    def forward(self, tokens: Tensor, maps: list[Tensor] | None = None) -> Tensor:
+        """(B, N, D) → (B, N, D)."""
+        x = self.linear(tokens)
+        for layer, norm in zip(self.layers, self.norms, strict=True):
+            residual = tokens if self.residual_from == "input" else x
+            x = norm(attend(layer, x, x, maps) + residual)
+        return x
+
+
+class AttentionSplit(nn.Module):
+    """Identity and clothing from all tokens, as the notes have it.
+
+    Note 003: one self- and one cross-attention layer a branch, the self-attention residual taken
+    from the encoder's tokens. Note 002: six and three layers, residual from the running feature.
+    In each cross layer both branches read what the other was before that layer.
+
+    """
+
+    def __init__(self, config: Disentangle, dim: int):
+        super().__init__()
+        self.identity = Branch(config, dim)
+        self.cloth = Branch(config, dim)
+        layers = range(config.cross_layers)
+        self.identity_cross = nn.ModuleList(_attention(config, dim) for _ in layers)
+        self.cloth_cross = nn.ModuleList(_attention(config, dim) for _ in layers)
+        self.identity_norms = nn.ModuleList(nn.LayerNorm(dim) for _ in layers)
+        self.cloth_norms = nn.ModuleList(nn.LayerNorm(dim) for _ in layers)
+        self.gate = GatedSplit(dim)
+
+    def branches(self, tokens: Tensor, maps: dict | None = None) -> tuple[Tensor, Tensor]:
+        """Both branches before pooling, (B, N, D) each."""
+        of = maps or {"identity": None, "cloth": None}
+        identity = self.identity(tokens, of["identity"])
+        cloth = self.cloth(tokens, of["cloth"])
+        for to_id, to_cloth, id_norm, cloth_norm in zip(
+                self.identity_cross, self.cloth_cross, self.identity_norms, self.cloth_norms,
+                strict=True):
+            read_by_id = attend(to_id, identity, cloth, of["identity"])
+            read_by_cloth = attend(to_cloth, cloth, identity, of["cloth"])
+            identity, cloth = id_norm(identity + read_by_id), cloth_norm(cloth + read_by_cloth)
+        return identity, cloth
+
+    def forward(self, tokens: Tensor, want_maps: bool = False) -> SplitFeatures:
+        """(B, N, D) → two (B, D), the gate (B, D), and maps (B, heads, N, N) on request."""
+        maps = {"identity": [], "cloth": []} if want_maps else None
+        identity, cloth = self.branches(tokens, maps)
+        return self.gate(identity.mean(dim=1), cloth.mean(dim=1))._replace(maps=maps)
+
+
+def attend(layer: nn.MultiheadAttention, query: Tensor, source: Tensor,
+           maps: list[Tensor] | None = None) -> Tensor:
+    """`query` reads `source`; the heads' weights are appended to `maps` when it is a list."""
+    out, weights = layer(query, source, source, need_weights=maps is not None,
+                         average_attn_weights=False)
+    if maps is not None:
+        maps.append(weights)
+    return out
+
+
+def _attention(config: Disentangle, dim: int) -> nn.MultiheadAttention:
+    return nn.MultiheadAttention(dim, config.heads, dropout=config.dropout, batch_first=True)

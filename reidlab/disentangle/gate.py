@@ -1,0 +1,45 @@
+"""Share one image feature between identity and clothing.
+
+Shapes: B batch, D feature width.
+"""
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+
+class SplitFeatures(NamedTuple):
+    """Two factors of B pictures.
+
+    Attributes:
+        identity, cloth: (B, D).
+        gate: (B, D) in (0, 1), the share identity keeps; None without a gate.
+        maps: attention of each branch on request, ``{"identity": [(B, heads, rows, N) …], …}``.
+    """
+
+    identity: Tensor
+    cloth: Tensor
+    gate: Tensor | None = None
+    maps: dict[str, list[Tensor]] | None = None
+
+
+class GatedSplit(nn.Module):
+    """Give each channel to identity or to clothing by a learned share.
+
+    What identity keeps, clothing loses: ``identity = g · a``, ``cloth = (1 − g) · b``.
+    This divides channels; it does not by itself make the two parts independent
+    (measure that with ``evaluation.probes``).
+
+    Args:
+        dim: feature width D.
+
+    Source: note 002 §2.5; one Linear and a sigmoid as in note 003.
+    """
+
+    def __init__(self, dim: int):
+        super().__init__()
+        self.to_gate = nn.Linear(2 * dim, dim)
+
+    def forward(self, identity: Tensor, cloth: Tensor) -> SplitFeatures:
+        gate = self.to_gate(torch.cat([identity, cloth], dim=-1)).sigmoid()  # (B, D)
+        return SplitFeatures(gate * identity, (1 - gate) * cloth, gate)

@@ -1,0 +1,49 @@
+"""One learned query a factor pools the tokens it needs: the corrected split.
+
+Shapes: B batch, N image tokens, D width.
+"""
+import torch
+from torch import Tensor, nn
+
+from reidlab.config import Disentangle
+from reidlab.disentangle.attention import attend
+from reidlab.disentangle.gate import SplitFeatures
+
+
+class QueryPool(nn.Module):
+    """Attention pooling with a query, keys and values of its own.
+
+    Args:
+        config: number of heads.
+        dim: token width D.
+    """
+
+    def __init__(self, config: Disentangle, dim: int):
+        super().__init__()
+        self.query = nn.Parameter(torch.randn(1, 1, dim) * dim ** -0.5)
+        self.attention = nn.MultiheadAttention(dim, config.heads, dropout=config.dropout,
+                                               batch_first=True)
+
+    def forward(self, tokens: Tensor, maps: list[Tensor] | None = None) -> Tensor:
+        """(B, N, D) → (B, D)."""
+        query = self.query.expand(len(tokens), -1, -1)
+        return attend(self.attention, query, tokens, maps)[:, 0]
+
+
+class QuerySplit(nn.Module):
+    """Identity and clothing each read the tokens once and never each other.
+
+    Cross-attention and gate are left out on purpose: from perfectly separate inputs, one untrained
+    cross-attention layer already makes clothing fully readable from identity.
+    """
+
+    def __init__(self, config: Disentangle, dim: int):
+        super().__init__()
+        self.identity, self.cloth = QueryPool(config, dim), QueryPool(config, dim)
+
+    def forward(self, tokens: Tensor, want_maps: bool = False) -> SplitFeatures:
+        """(B, N, D) → two (B, D); maps are (B, heads, 1, N)."""
+        maps = {"identity": [], "cloth": []} if want_maps else None
+        of = maps or {"identity": None, "cloth": None}
+        return SplitFeatures(self.identity(tokens, of["identity"]),
+                             self.cloth(tokens, of["cloth"]), None, maps)

@@ -1,0 +1,197 @@
+"""Words in, tokens out: tokenizer, BERT, and the extra self-attention of note 003.
+
+Shapes: B batch, L tokens, D width.
+"""
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from tokenizers import BertWordPieceTokenizer
+from torch import Tensor, nn
+from transformers import BertConfig, BertModel, BertTokenizer
+
+from reidlab.config import Text
+from reidlab.encoders.pooling import pooling
+from reidlab.encoders.pretrained import load_pretrained
+from reidlab.encoders.vit import fast_attention
+
+CHUNK = 64  # texts that are padded together
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+
+
+def train_tokenizer(captions: Sequence[str], words: int = 2000) -> BertTokenizer:
+    """A lower-casing WordPiece tokenizer of the words in `captions`, without any download.
+
+    Args:
+        captions: training captions only.
+        words: most entries of the vocabulary.
+    """
+    pieces = BertWordPieceTokenizer(lowercase=True)
+    pieces.train_from_iterator(captions, vocab_size=words, min_frequency=2,
+                               special_tokens=SPECIAL, show_progress=False)
+    return BertTokenizer(vocab=pieces.get_vocab(), do_lower_case=True)
+
+
+class Tokens:
+    """Turns strings into ids once; the ids of recent texts are kept.
+
+    Args:
+        tokenizer: a Hugging Face tokenizer.
+        max_length: longest sequence, [CLS] and [SEP] included; the rest is cut.
+        keep: texts whose ids are kept (note 003, ``text_cache``).
+    """
+
+    def __init__(self, tokenizer, max_length: int, keep: int = 200_000):
+        self.tokenizer, self.max_length, self.keep = tokenizer, max_length, keep
+        self._kept: OrderedDict[str, list[int]] = OrderedDict()
+
+    def ids(self, text: str) -> list[int]:
+        """``[CLS] … [SEP]`` without padding."""
+        if text in self._kept:
+            self._kept.move_to_end(text)
+        else:
+            self._kept[text] = self.tokenizer(
+                text, truncation=True, max_length=self.max_length)["input_ids"]
+            if len(self._kept) > self.keep:
+                self._kept.popitem(last=False)
+        return self._kept[text]
+
+    def __call__(self, texts: Sequence[str], length: int | None = None) -> tuple[Tensor, Tensor]:
+        """Ids and mask, (B, L) each.
+
+        Args:
+            texts: B strings.
+            length: L; None pads to the longest text, which gives the same encodings as the
+                notes' fixed length and costs less.
+        """
+        rows = [self.ids(text) for text in texts]
+        length = length or max(map(len, rows))
+        ids = torch.full((len(rows), length), self.tokenizer.pad_token_id)
+        mask = torch.zeros(len(rows), length, dtype=torch.long)
+        for k, row in enumerate(rows):
+            ids[k, :len(row)] = torch.tensor(row)
+            mask[k, :len(row)] = 1
+        return ids, mask
+
+    def bag(self, texts: Sequence[str]) -> Tensor:
+        """(B, V) float: 1 where a text holds the vocabulary entry."""
+        words = torch.zeros(len(texts), len(self.tokenizer))
+        for k, text in enumerate(texts):
+            words[k, self.ids(text)] = 1
+        return words
+
+
+class TextEncoder(nn.Module):
+    """BERT, optionally one more self-attention, and pooling.
+
+    Args:
+        config: the experiment's text part.
+        tokenizer: None loads the one beside the pretrained weights.
+
+    Source: note 001 §2.4 (CLS), note 003 §3 (frozen, self-attention, masked mean).
+    """
+
+    def __init__(self, config: Text, tokenizer=None):
+        super().__init__()
+        self.config = config
+        if tokenizer is None:
+            if not config.pretrained:
+                raise ValueError("a text encoder from scratch needs a tokenizer: train_tokenizer()")
+            tokenizer = load_pretrained(BertTokenizer, config.pretrained, do_lower_case=True)
+        self.tokens = Tokens(tokenizer, config.max_length)
+        if config.pretrained:
+            self.bert = load_pretrained(BertModel, config.pretrained, add_pooling_layer=False)
+        else:
+            self.bert = BertModel(BertConfig(
+                vocab_size=len(tokenizer), hidden_size=config.dim,
+                num_hidden_layers=config.layers, num_attention_heads=config.heads,
+                intermediate_size=4 * config.dim, hidden_act=config.activation,
+                hidden_dropout_prob=config.dropout,
+                attention_probs_dropout_prob=config.dropout,
+                max_position_embeddings=max(64, config.max_length),
+                attn_implementation=fast_attention()), add_pooling_layer=False)
+        self.frozen = None if config.trainable else FrozenStates(self.bert)
+        self.dim = self.bert.config.hidden_size
+        if config.attention:
+            self.attention = nn.MultiheadAttention(self.dim, 4, dropout=0.1, batch_first=True)
+            self.attention_norm = nn.LayerNorm(self.dim)
+        self.pool = pooling(config.pooling)
+
+    def train(self, mode: bool = True):
+        """A frozen BERT stays in eval mode: its dropout would be noise that nothing can learn."""
+        super().train(mode)
+        if self.frozen:
+            self.bert.eval()
+        return self
+
+    def states(self, texts: Sequence[str], length: int | None = None) -> tuple[Tensor, Tensor]:
+        """Token states (B, L, D) and mask (B, L)."""
+        device = self.bert.embeddings.word_embeddings.weight.device
+        if self.frozen and length is None:
+            states, mask = self.frozen(texts, self.tokens)
+            states, mask = states.to(device), mask.to(device)
+        else:
+            ids, mask = (t.to(device) for t in self.tokens(texts, length))
+            states = self.bert(input_ids=ids, attention_mask=mask).last_hidden_state
+        if self.config.attention:
+            mixed, _ = self.attention(states, states, states, need_weights=False,
+                                      key_padding_mask=mask == 0)
+            states = self.attention_norm(states + mixed)
+        return states, mask
+
+    def forward(self, texts: Sequence[str], length: int | None = None) -> Tensor:
+        """(B, D) pooled vectors of B strings.
+
+        Short and long texts go through apart, which halves the padding; with masked attention
+        that changes no number.
+        """
+        if length is not None or len(texts) < 2 * CHUNK:
+            return self.pool(*self.states(texts, length))
+        order = sorted(range(len(texts)), key=lambda k: len(self.tokens.ids(texts[k])))
+        chunks = [order[k:k + CHUNK] for k in range(0, len(order), CHUNK)]
+        pooled = [self.pool(*self.states([texts[k] for k in chunk])) for chunk in chunks]
+        back = torch.tensor(order, device=pooled[0].device).argsort()
+        return torch.cat(pooled)[back]
+
+    def save_tokenizer(self, folder: Path) -> None:
+        """Keep the vocabulary beside the weights that depend on it."""
+        self.tokens.tokenizer.save_pretrained(folder)
+
+
+class FrozenStates:
+    """Runs a frozen BERT once a caption instead of once a step.
+
+    Not a module: it owns no weights, only what they once gave.
+
+    Args:
+        bert: put into eval mode and frozen here.
+        keep: captions whose states are kept in memory; the oldest go first.
+    """
+
+    def __init__(self, bert: BertModel, keep: int = 60_000):
+        self.bert = bert.eval().requires_grad_(False)
+        self.keep = keep
+        self._kept: OrderedDict[str, Tensor] = OrderedDict()
+
+    def __call__(self, texts: Sequence[str], tokens: Tokens) -> tuple[Tensor, Tensor]:
+        """States (B, L, D), zero in padded places, and mask (B, L)."""
+        fresh = [t for t in dict.fromkeys(texts) if t not in self._kept]
+        if fresh:
+            device = self.bert.embeddings.word_embeddings.weight.device
+            ids, mask = tokens(fresh)
+            with torch.no_grad():
+                states = self.bert(input_ids=ids.to(device), attention_mask=mask.to(device))
+            for text, state, count in zip(fresh, states.last_hidden_state.float().cpu(),
+                                          mask.sum(1).tolist(), strict=True):
+                self._kept[text] = state[:count].clone()
+        rows = [self._kept[text] for text in texts]
+        while len(self._kept) > self.keep:
+            self._kept.popitem(last=False)
+        states = nn.utils.rnn.pad_sequence(rows, batch_first=True)
+        counts = torch.tensor([len(row) for row in rows])
+        return states, (torch.arange(states.shape[1]) < counts[:, None]).long()
+
+    def forget(self) -> None:
+        """Drop everything kept; needed when other weights are loaded."""
+        self._kept.clear()

@@ -1,0 +1,62 @@
+"""Pixels in, tokens out: a ViT, pretrained or small with a convolutional stem.
+
+Shapes: B batch, N tokens (the first is CLS), D width.
+"""
+import torch
+from torch import Tensor, nn
+from transformers import ViTConfig, ViTModel
+
+from reidlab.config import Image
+from reidlab.encoders.pretrained import load_pretrained
+
+
+class ConvStem(nn.Sequential):
+    """Four strided convolutions that end on the ViT's patch grid.
+
+    Trained from scratch for minutes, a ViT learns far faster behind them than behind one linear
+    projection of each patch. GroupNorm, not BatchNorm: a picture's tokens never depend on others.
+
+    Args:
+        dim: token width D.
+        patch: total stride, a power of two of at least 8.
+    """
+
+    def __init__(self, dim: int, patch: int):
+        widths = [3, dim // 4, dim // 2, dim]
+        layers = []
+        for before, after in zip(widths, widths[1:], strict=False):
+            layers += [nn.Conv2d(before, after, 3, stride=2, padding=1, bias=False),
+                       nn.GroupNorm(8, after), nn.ReLU()]
+        super().__init__(*layers, nn.Conv2d(dim, dim, patch // 8, stride=patch // 8))
+
+    @property
+    def weight(self) -> Tensor:
+        """First kernel; ViTModel reads its dtype."""
+        return self[0].weight
+
+
+def build_vit(config: Image) -> ViTModel:
+    """The picture encoder of an experiment.
+
+    Returns:
+        A ViTModel without pooler whose tokens are (B, 1 + H/patch · W/patch, D).
+
+    Raises:
+        MissingPath: pretrained weights are neither a folder nor to be had from the hub.
+    """
+    if config.pretrained:
+        return load_pretrained(ViTModel, config.pretrained, add_pooling_layer=False)
+    vit = ViTModel(ViTConfig(
+        hidden_size=config.dim, num_hidden_layers=config.layers,
+        num_attention_heads=config.heads, intermediate_size=4 * config.dim,
+        hidden_act=config.activation, image_size=(config.height, config.width), patch_size=config.patch,
+        hidden_dropout_prob=config.dropout, attention_probs_dropout_prob=config.dropout,
+        attn_implementation=fast_attention()), add_pooling_layer=False)
+    if config.stem:
+        vit.embeddings.patch_embeddings.projection = ConvStem(config.dim, config.patch)
+    return vit
+
+
+def fast_attention() -> str:
+    """``sdpa`` where there is a GPU, else ``eager``, which trains faster on CPUs."""
+    return "sdpa" if torch.cuda.is_available() else "eager"

@@ -1,0 +1,11 @@
+"""Errors that are the user's to mend; the command line prints them as a single line."""
+
+
+class ReidlabError(ValueError):
+    """What was got, what was expected, and the mend, in one line."""
+
+
+class MissingPath(ReidlabError, FileNotFoundError):
+    """A file or folder that was named is not there."""
+
+    __str__ = Exception.__str__

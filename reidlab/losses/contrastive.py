@@ -1,0 +1,122 @@
+"""Losses that pull an image and its text together. Shapes: B batch, D width."""
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from reidlab.errors import ReidlabError
+
+
+def info_nce(image: Tensor, text: Tensor, *, temperature: float | Tensor = 0.1) -> Tensor:
+    """Symmetric InfoNCE whose only positive is the text with the same index.
+
+    Two pictures of one person in a batch are pushed apart: see `multi_positive`.
+
+    Args:
+        image, text: (B, D), any length; normalised here.
+        temperature: > 0.
+
+    Returns:
+        Scalar in nats: log B when embeddings carry no information.
+
+    Source: note 001 §2.2.2; InfoNCE, arXiv:1807.03748.
+    """
+    logits = similarity(image, text) / temperature
+    index = torch.arange(len(logits), device=logits.device)
+    return (F.cross_entropy(logits, index) + F.cross_entropy(logits.T, index)) / 2
+
+
+def one_way_info_nce(feature: Tensor, text: Tensor, *, temperature: float | Tensor = 0.1) -> Tensor:
+    """InfoNCE from the image feature to the text only: the notes' ``bio`` and ``cloth``.
+
+    Args:
+        feature, text: (B, D), any length; normalised here.
+
+    Source: note 002 §3.3.
+    """
+    logits = similarity(feature, text) / temperature
+    return F.cross_entropy(logits, torch.arange(len(logits), device=logits.device))
+
+
+def multi_positive(image: Tensor, text: Tensor, image_keys: Tensor, text_keys: Tensor, *,
+                   temperature: float | Tensor = 0.1, valid: Tensor | None = None) -> Tensor:
+    """Symmetric InfoNCE in which every pair with equal keys is a positive.
+
+    Keys are persons for identity and outfits for clothing. The target of a row is spread evenly
+    over its positives; rows without any are left out of the mean.
+
+    Args:
+        image: (B, D); text: (B', D); normalised here.
+        image_keys: (B,), text_keys: (B',) integers.
+        temperature: > 0.
+        valid: (B',) bool, texts that say something; the others are neither row nor column.
+
+    Returns:
+        Scalar in nats; log k at best when each row has k positives. Zero if no row has any.
+
+    Source: facts.md; many positives as in arXiv:2004.11362.
+    """
+    if valid is not None:
+        text, text_keys = text[valid], text_keys[valid]
+    logits = similarity(image, text, same_count=False) / temperature
+    positive = image_keys[:, None] == text_keys[None, :]
+    return (_spread(logits, positive) + _spread(logits.T, positive.T)) / 2
+
+
+def same_person_other_picture(image: Tensor, pids: Tensor, *, temperature: float | Tensor = 0.1
+                              ) -> Tensor:
+    """Supervised contrast among pictures: all pictures of one person are positives.
+
+    With a person's different outfits in one batch, what they share is the person.
+
+    Args:
+        image: (B, D); normalised here.
+        pids: (B,).
+
+    Returns:
+        Scalar in nats. Zero if nobody appears twice.
+
+    Source: arXiv:2004.11362.
+    """
+    logits = similarity(image, image) / temperature
+    self_pair = torch.eye(len(image), dtype=torch.bool, device=image.device)
+    positive = (pids[:, None] == pids[None, :]) & ~self_pair
+    return _spread(logits.masked_fill(self_pair, -1e4), positive)
+
+
+def masked_info_nce(image: Tensor, text: Tensor, is_matched: Tensor, *,
+                    temperature: float | Tensor = 0.1) -> Tensor:
+    """Symmetric InfoNCE over the matched pairs; unmatched texts remain as negatives.
+
+    Args:
+        image, text: (B, D); normalised here.
+        is_matched: (B,) bool; a False pair is never pulled together.
+
+    Returns:
+        Scalar in nats. Zero if no pair is matched.
+
+    Source: note 001 §2.2.2 (intent), facts.md (corrected form).
+    """
+    logits = similarity(image, text) / temperature
+    positive = torch.diag(is_matched)
+    return (_spread(logits, positive) + _spread(logits.T, positive)) / 2
+
+
+def similarity(a: Tensor, b: Tensor, same_count: bool = True) -> Tensor:
+    """(B, B') cosine of every row of `a` with every row of `b`.
+
+    Raises:
+        ReidlabError: widths, or batch sizes that should agree, differ.
+    """
+    if a.dim() != 2 or b.dim() != 2 or a.shape[1] != b.shape[1] or (
+            same_count and len(a) != len(b)):
+        raise ReidlabError(f"need two (B, D) of one width and batch size; got {tuple(a.shape)} "
+                           f"and {tuple(b.shape)}")
+    return F.normalize(a, dim=-1) @ F.normalize(b, dim=-1).T
+
+
+def _spread(logits: Tensor, positive: Tensor) -> Tensor:
+    """Cross entropy against targets shared evenly by each row's positives."""
+    count = positive.sum(dim=1)
+    target = positive / count.clamp(min=1)[:, None]
+    rows = -(target * logits.log_softmax(dim=1)).sum(dim=1)
+    return rows.sum() / (count > 0).sum().clamp(min=1)

@@ -1,0 +1,166 @@
+"""The text-image model: the diagram of notes 001 to 003 as code.
+
+Shapes: B batch, N image tokens, L text tokens, D encoder width, C training identities.
+"""
+import dataclasses
+import logging
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from reidlab.config import Experiment
+from reidlab.disentangle import build_disentangler
+from reidlab.disentangle.gate import SplitFeatures
+from reidlab.encoders.bert import TextEncoder
+from reidlab.encoders.vit import build_vit
+from reidlab.errors import ReidlabError
+from reidlab.fusion import build_fusion
+from reidlab.models.heads import JointHeads
+from reidlab.models.parallel import gather
+
+log = logging.getLogger(__name__)
+Texts = str | list[str] | tuple[str, ...]
+
+
+@dataclass
+class TextImageOutput:
+    """Everything the model knows of a batch; the same in training and evaluation.
+
+    ``None`` stands for what was not asked for: no picture, no caption, no such component.
+
+    Attributes:
+        image_embeds, id_text_embeds: (B, 256) identity, unit norm; what retrieval compares.
+        fused_embeds: (B, 256), norm ``|scale|``.
+        id_logits: (B, C).
+        id_embeds, cloth_embeds: (B, D) pooled image features, not normalised.
+        cloth_text_embeds, cloth_image_embeds: (B, 256) clothing, unit norm.
+        gate: (B, D), the share of identity against clothing.
+        gate_weights: (B, 2), image against text in the fusion.
+        maps: attention maps by branch, on request.
+        tokens: (B, N, D) image tokens, on request.
+    """
+
+    image_embeds: Tensor | None = None
+    id_text_embeds: Tensor | None = None
+    fused_embeds: Tensor | None = None
+    id_logits: Tensor | None = None
+    id_embeds: Tensor | None = None
+    cloth_embeds: Tensor | None = None
+    cloth_text_embeds: Tensor | None = None
+    cloth_image_embeds: Tensor | None = None
+    gate: Tensor | None = None
+    gate_weights: Tensor | None = None
+    maps: dict | None = None
+    tokens: Tensor | None = None
+
+    def as_tuple(self, count: int) -> tuple:
+        """The notes' order: 8 outputs (note 001) or 10 (note 003)."""
+        if count not in (8, 10):
+            raise ReidlabError(f"the notes list 8 or 10 outputs; got {count}")
+        return tuple(getattr(self, f.name) for f in dataclasses.fields(self)[:count])
+
+
+class TextImageModel(nn.Module):
+    """ViT and BERT, two factors, retrieval heads, optional classifier and fusion.
+
+    Args:
+        experiment: which components.
+        tokenizer: of the captions; None with pretrained text weights.
+        classes: C training identities; 8000 as in the notes when not given.
+
+    Source: note 003 (data flow), notes 001 and 002 (components).
+    """
+
+    def __init__(self, experiment: Experiment, tokenizer=None, classes: int | None = None):
+        super().__init__()
+        heads = experiment.heads
+        self.visual_encoder = build_vit(experiment.image)
+        self.text_encoder = TextEncoder(experiment.text, tokenizer)
+        dim = self.visual_encoder.config.hidden_size
+        if dim != self.text_encoder.dim:
+            raise ReidlabError(f"image width {dim} and text width {self.text_encoder.dim} must "
+                               "agree: both go through one shared layer")
+        self.disentangle = build_disentangler(experiment.disentangle, dim)
+        self.id_heads = JointHeads(heads, dim)
+        self.cloth_heads = JointHeads(heads, dim) if heads.separate else self.id_heads
+        self.id_classifier = None
+        if experiment.loss.weights.cls:
+            self.id_classifier = nn.Linear(dim, classes or 8000)
+        self.fusion = build_fusion(experiment.fusion, heads.embedding)
+        self.scale = nn.Parameter(torch.ones(())) if self.fusion else None
+        self.feat_dim = heads.embedding
+        log.info("fusion: %s, scale: %s", experiment.fusion.name,
+                 "absent" if self.scale is None else f"{self.scale.item():.4f}")
+
+    # the two ways in, used by training and retrieval alike -----------------------------------
+    def split(self, image: Tensor, want_maps: bool = False) -> tuple[SplitFeatures, Tensor]:
+        """Pooled identity and clothing features (B, D), and the tokens (B, N, D)."""
+        if image.dim() == 5:  # (B, 3, H, W, 1), as some loaders of the notes give it
+            image = image.squeeze(-1)
+        tokens = self.visual_encoder(image).last_hidden_state
+        return self.disentangle(tokens, want_maps), tokens
+
+    def encode_image(self, image: Tensor | None) -> Tensor | None:
+        """(B, 3, H, W) → (B, 256) identity embedding, unit norm; None → None."""
+        return None if image is None else self.id_heads.image(self.split(image)[0].identity)
+
+    def encode_cloth_image(self, image: Tensor | None) -> Tensor | None:
+        """(B, 3, H, W) → (B, 256) clothing embedding, unit norm; None → None."""
+        return None if image is None else self.cloth_heads.image(self.split(image)[0].cloth)
+
+    def encode_text(self, text: Texts | None) -> Tensor | None:
+        """Identity description → (B, 256), or (256,) for a single string; None → None."""
+        return self._encode(text, self.id_heads)
+
+    def encode_cloth_text(self, text: Texts | None) -> Tensor | None:
+        """Clothing description → (B, 256), or (256,) for a single string; None → None."""
+        return self._encode(text, self.cloth_heads)
+
+    def _encode(self, text: Texts | None, heads: JointHeads) -> Tensor | None:
+        if text is None:
+            return None
+        embeds = heads.text(self.text_encoder([text] if isinstance(text, str) else list(text)))
+        return embeds[0] if isinstance(text, str) else embeds
+
+    # the diagram ------------------------------------------------------------------------------
+    def forward(self, image: Tensor | None = None, cloth_text: Texts | None = None,
+                id_text: Texts | None = None, want_maps: bool = False) -> TextImageOutput:
+        """All outputs that the given inputs allow.
+
+        In a launch of several processes each passes its own rows, and every process gets the
+        outputs of the whole batch.
+        """
+        out = TextImageOutput()
+        if image is not None:
+            parts, tokens = self.split(image, want_maps)
+            out.id_embeds, out.cloth_embeds = gather(parts.identity), gather(parts.cloth)
+            out.gate = None if parts.gate is None else gather(parts.gate)
+            out.image_embeds = self.id_heads.image(out.id_embeds)
+            out.cloth_image_embeds = self.cloth_heads.image(out.cloth_embeds)
+            if self.id_classifier is not None:
+                out.id_logits = self.id_classifier(out.id_embeds)
+            if want_maps:
+                out.maps, out.tokens = parts.maps, tokens
+        id_pooled, cloth_pooled = self._pool_texts(id_text, cloth_text)
+        if id_pooled is not None:
+            out.id_text_embeds = self.id_heads.text(id_pooled)
+        if cloth_pooled is not None:
+            out.cloth_text_embeds = self.cloth_heads.text(cloth_pooled)
+        if self.fusion is not None and image is not None and id_pooled is not None:
+            fused = self.fusion(out.image_embeds, out.id_text_embeds)
+            out.fused_embeds = self.scale * F.normalize(fused.vector, dim=-1)
+            out.gate_weights = fused.gate_weights
+        return out
+
+    def _pool_texts(self, id_text: Texts | None, cloth_text: Texts | None):
+        """Both kinds of caption through one pass of the text encoder."""
+        given = [[t] if isinstance(t, str) else list(t) for t in (id_text, cloth_text)
+                 if t is not None]
+        if not given:
+            return None, None
+        pooled = self.text_encoder(sum(given, []))
+        pieces = [gather(piece) for piece in pooled.split([len(g) for g in given])]
+        first = pieces.pop(0) if id_text is not None else None
+        return first, pieces.pop(0) if cloth_text is not None else None
