@@ -100,8 +100,9 @@ class Canvas:
         if x1 <= x0 or y1 <= y0:
             return
         mask = np.zeros((y1 - y0, x1 - x0), np.uint8)
+        origin = np.array((x0, y0), np.int32) << SUBPIXEL
         for outline in fixed:
-            cv2.fillPoly(mask, [outline], 255, cv2.LINE_AA, SUBPIXEL, (-x0, -y0))
+            cv2.fillPoly(mask, [outline - origin], 255, cv2.LINE_AA, SUBPIXEL)
         colour = paint
         if texture is not None:
             share = texture(np.arange(x0, x1, dtype=np.float32)[None],
@@ -142,7 +143,7 @@ class Canvas:
                          0, len(self.labels)).astype(int)
         if y1 > y0:
             mask = np.zeros((y1 - y0, self.labels.shape[1]), np.uint8)
-            cv2.fillPoly(mask, [_fixed(outline)], 255, cv2.LINE_AA, SUBPIXEL, (0, -int(y0)))
+            cv2.fillPoly(mask, [_fixed(outline - (0, y0))], 255, cv2.LINE_AA, SUBPIXEL)
             area = self.pixels[:, y0:y1]
             area[...] = area * (1 - cv2.blur(mask, (9, 5)) * np.float32(darkness / 255))
 

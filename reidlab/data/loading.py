@@ -47,7 +47,7 @@ def load(data: Data, size: tuple[int, int]) -> TextImageData:
                            + ", ".join(f"{name}:DIR" for name in READERS))
     images, splits = READERS[layout](Path(folder))
     return TextImageData(
-        **{name: Split(records, _pack([images / r.path for r in records], size))
+        **{name: Split(records, pack([images / r.path for r in records], size))
            for name, records in splits.items()}, source=data.source)
 
 
@@ -96,7 +96,8 @@ def _draw_split(seed, size, name, people, outfits, shots) -> Split:
                  _packed(spec, _Drawn(world, keys), size))
 
 
-def _pack(paths: list[Path], size: tuple[int, int]) -> np.ndarray:
+def pack(paths: list[Path], size: tuple[int, int]) -> np.ndarray:
+    """(N, H, W, 3) uint8 of picture files, decoded once and kept in the cache folder."""
     spec = json.dumps([PACKING, size, [[str(p), p.stat().st_mtime_ns] for p in paths]])
     return _packed(spec, _Files(paths, size), size)
 

@@ -4,7 +4,6 @@ Shapes: B batch, L tokens, D width.
 """
 from collections import OrderedDict
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from tokenizers import BertWordPieceTokenizer
@@ -154,44 +153,61 @@ class TextEncoder(nn.Module):
         back = torch.tensor(order, device=pooled[0].device).argsort()
         return torch.cat(pooled)[back]
 
-    def save_tokenizer(self, folder: Path) -> None:
-        """Keep the vocabulary beside the weights that depend on it."""
-        self.tokens.tokenizer.save_pretrained(folder)
+    def know(self, texts: Sequence[str]) -> None:
+        """Name the texts that training will ask for again and again (see `FrozenStates`)."""
+        if self.frozen:
+            self.frozen.know(texts)
 
 
 class FrozenStates:
     """Runs a frozen BERT once a caption instead of once a step.
 
-    Not a module: it owns no weights, only what they once gave.
+    Known captions are encoded in fixed groups, so that a state never depends on which batch
+    asked for it first: a resumed run sees the same last digits. Not a module: it owns no
+    weights, only what they once gave.
 
     Args:
         bert: put into eval mode and frozen here.
-        keep: captions whose states are kept in memory; the oldest go first.
+        keep: groups whose states are kept in memory; the oldest go first.
     """
 
-    def __init__(self, bert: BertModel, keep: int = 60_000):
+    GROUP = 128
+
+    def __init__(self, bert: BertModel, keep: int = 2000):
         self.bert = bert.eval().requires_grad_(False)
         self.keep = keep
-        self._kept: OrderedDict[str, Tensor] = OrderedDict()
+        self._place: dict[str, tuple[int, int]] = {}
+        self._groups: list[list[str]] = []
+        self._kept: OrderedDict[int, list[Tensor]] = OrderedDict()
+
+    def know(self, texts: Sequence[str]) -> None:
+        """Name the texts that will come again, for example all training captions."""
+        unique = list(dict.fromkeys(texts))
+        self._groups = [unique[k:k + self.GROUP] for k in range(0, len(unique), self.GROUP)]
+        self._place = {text: (g, k) for g, group in enumerate(self._groups)
+                       for k, text in enumerate(group)}
+        self._kept.clear()
 
     def __call__(self, texts: Sequence[str], tokens: Tokens) -> tuple[Tensor, Tensor]:
         """States (B, L, D), zero in padded places, and mask (B, L)."""
-        fresh = [t for t in dict.fromkeys(texts) if t not in self._kept]
-        if fresh:
-            device = self.bert.embeddings.word_embeddings.weight.device
-            ids, mask = tokens(fresh)
-            with torch.no_grad():
-                states = self.bert(input_ids=ids.to(device), attention_mask=mask.to(device))
-            for text, state, count in zip(fresh, states.last_hidden_state.float().cpu(),
-                                          mask.sum(1).tolist(), strict=True):
-                self._kept[text] = state[:count].clone()
-        rows = [self._kept[text] for text in texts]
-        while len(self._kept) > self.keep:
-            self._kept.popitem(last=False)
+        others = [t for t in dict.fromkeys(texts) if t not in self._place]
+        fresh = dict(zip(others, self._encode(others, tokens), strict=True)) if others else {}
+        rows = [fresh[t] if t in fresh else self._recall(*self._place[t], tokens) for t in texts]
         states = nn.utils.rnn.pad_sequence(rows, batch_first=True)
         counts = torch.tensor([len(row) for row in rows])
         return states, (torch.arange(states.shape[1]) < counts[:, None]).long()
 
-    def forget(self) -> None:
-        """Drop everything kept; needed when other weights are loaded."""
-        self._kept.clear()
+    def _recall(self, group: int, k: int, tokens: Tokens) -> Tensor:
+        if group not in self._kept:
+            self._kept[group] = self._encode(self._groups[group], tokens)
+            if len(self._kept) > self.keep:
+                self._kept.popitem(last=False)
+        return self._kept[group][k]
+
+    @torch.no_grad()
+    def _encode(self, texts: Sequence[str], tokens: Tokens) -> list[Tensor]:
+        ids, mask = tokens(texts)
+        device = self.bert.embeddings.word_embeddings.weight.device
+        states = self.bert(input_ids=ids.to(device), attention_mask=mask.to(device))
+        return [state[:count].clone() for state, count in
+                zip(states.last_hidden_state.float().cpu(), mask.sum(1).tolist(), strict=True)]

@@ -127,20 +127,28 @@ class Mamba(nn.Module):
 
 
 @lru_cache(maxsize=1)
-def fastest_mamba() -> type[nn.Module]:
-    """``mamba_ssm.Mamba`` where it really runs, else ours; which one and why is logged once.
+def _probe() -> tuple[type[nn.Module], str]:
+    """The layer to use and why; a small scan on the GPU decides, since some builds of mamba_ssm
+    import and fail only in ``forward``."""
+    if not torch.cuda.is_available():
+        return Mamba, "torch (no CUDA device)"
+    try:
+        from mamba_ssm import Mamba as CudaMamba
+        CudaMamba(16).cuda()(torch.zeros(1, 4, 16, device="cuda"))
+    except ImportError:
+        return Mamba, "torch (mamba_ssm is not installed)"
+    except Exception as fault:  # any failure of a foreign kernel has one answer: ours
+        return Mamba, f"torch (mamba_ssm failed a test scan: {fault})"
+    return CudaMamba, "mamba_ssm (ran a test scan)"
 
-    The probe is a small scan on the GPU, since some builds import and fail only in ``forward``.
-    """
-    layer, why = Mamba, "no CUDA device"
-    if torch.cuda.is_available():
-        try:
-            from mamba_ssm import Mamba as CudaMamba
-            CudaMamba(16).cuda()(torch.zeros(1, 4, 16, device="cuda"))
-            layer, why = CudaMamba, "mamba_ssm ran a test scan"
-        except ImportError:
-            why = "mamba_ssm is not installed"
-        except Exception as fault:  # any failure of a foreign kernel has one answer: ours
-            why = f"mamba_ssm failed a test scan: {fault}"
-    log.info("scan: %s (%s)", "mamba_ssm" if layer is not Mamba else "torch", why)
-    return layer
+
+def mamba_path() -> str:
+    """Which Mamba layer is used and why."""
+    return _probe()[1]
+
+
+@lru_cache(maxsize=1)
+def fastest_mamba() -> type[nn.Module]:
+    """``mamba_ssm.Mamba`` where it really runs, else ours; the choice is logged once."""
+    log.info("scan: %s", mamba_path())
+    return _probe()[0]

@@ -1,0 +1,159 @@
+"""The command line: train, evaluate, search, data, run, doctor.
+
+Exit status 0 only on success; 2 and one line for everything a user can mend; 1 for a failed check.
+"""
+import argparse
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+
+from reidlab.errors import ReidlabError
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands and their options."""
+    top = argparse.ArgumentParser(prog="reidlab", description=__doc__.splitlines()[0])
+    top.add_argument("-v", "--verbose", action="store_true", help="say which paths are taken")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, run, about: str) -> argparse.ArgumentParser:
+        found = commands.add_parser(name, help=about, description=about)
+        found.set_defaults(run=run)
+        found.add_argument("--json", action="store_true", help="print the result as one object")
+        return found
+
+    one = command("train", _train, "train a preset, or go on where its run stands")
+    one.add_argument("preset")
+    one.add_argument("--run", dest="folder", required=True, help="folder of the run")
+    one.add_argument("--size", default="tiny", help="tiny, small or base")
+    one.add_argument("--data", default="drawn", help="drawn, or cuhk-pedes:DIR")
+    one.add_argument("--seed", type=int, default=0)
+    one.add_argument("--set", dest="changes", action="append", default=[],
+                     metavar="PART.FIELD=VALUE", help="change any field of the experiment")
+    one = command("evaluate", _evaluate, "score a trained run and write its report.json")
+    one.add_argument("folder", metavar="RUN")
+    one = command("search", _search, "rank people by a description")
+    one.add_argument("folder", metavar="RUN")
+    one.add_argument("text")
+    one.add_argument("-k", type=int, default=10, help="number of hits")
+    one.add_argument("--gallery", help="a folder of pictures; default: the run's test people")
+    one.add_argument("--draw", help="picture file to write; default: RUN/search.png")
+    one = command("data", _data, "write the drawn world as a data set")
+    one.add_argument("action", choices=("export",))
+    one.add_argument("folder", metavar="DIR")
+    one.add_argument("--layout", default="cuhk-pedes", help="cuhk-pedes")
+    one.add_argument("--people", type=int, default=1000, help="training people")
+    one.add_argument("--held-out", type=int, default=200, help="people in val and in test each")
+    one.add_argument("--picture", default="96x48", metavar="HxW", help="size in pixels")
+    one.add_argument("--format", default="png", choices=("png", "jpg"))
+    one.add_argument("--seed", type=int, default=0, help="of the world")
+    one = command("run", _run, "execute a notebook from a clean kernel and show its progress")
+    one.add_argument("notebook")
+    command("doctor", _doctor, "what is installed, and which path is taken")
+    return top
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    options = parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO if options.verbose else logging.WARNING,
+                        format="%(message)s")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    try:
+        result, text = options.run(options)
+    except ReidlabError as fault:
+        print(f"reidlab: {fault}", file=sys.stderr)
+        return 2
+    except MemoryError:
+        print("reidlab: not enough memory; lower training.batch_size or data.people",
+              file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("reidlab: stopped; the same command goes on from the last checkpoint",
+              file=sys.stderr)
+        return 130
+    if os.environ.get("RANK", "0") == "0":
+        print(json.dumps(result) if options.json else text)
+    return 1 if isinstance(result, dict) and result.get("failed") else 0
+
+
+def _train(options):
+    from reidlab.presets import preset
+    from reidlab.training.loop import train
+    changes = {"data.source": options.data, "seed": options.seed}
+    for change in options.changes:
+        name, equals, value = change.partition("=")
+        if not equals:
+            raise ReidlabError(f"--set needs part.field=value; got {change!r}")
+        changes[name] = value
+    experiment = preset(options.preset, options.size,
+                        **{k.replace(".", "__"): v for k, v in changes.items()})
+    report = train(experiment, options.folder)
+    if "stopped_at" in report:
+        return report, (f"stopped at step {report['stopped_at']}; the same command goes on")
+    return report, _table([report])
+
+
+def _evaluate(options):
+    from reidlab.evaluation.report import evaluate
+    report = evaluate(options.folder)
+    return report, _table([report])
+
+
+def _table(reports: list[dict]) -> str:
+    from reidlab.evaluation.summary import markdown
+    return markdown([r for r in reports if r])
+
+
+def _search(options):
+    from reidlab.evaluation.search import search
+    from reidlab.plots.people import draw_hits
+    hits = search(options.folder, options.text, options.k, options.gallery)
+    picture = Path(options.draw or Path(options.folder) / "search.png")
+    draw_hits(hits, options.text, picture)
+    lines = ["rank  score     id  cloth  picture"] + [
+        f"{n:4d} {h.score:6.3f} {h.id_score:6.3f} {h.cloth_score:6.3f}  {h.path}"
+        for n, h in enumerate(hits, start=1)]
+    return {"hits": [h.to_dict() for h in hits], "picture": str(picture)}, "\n".join(
+        [*lines, f"drawn in {picture}"])
+
+
+def _data(options):
+    from reidlab.config import Data
+    from reidlab.data.loading import draw
+    from reidlab.data.text_image import export_cuhk_pedes
+    if options.layout != "cuhk-pedes":
+        raise ReidlabError(f"unknown layout {options.layout!r}; known: cuhk-pedes")
+    try:
+        height, width = (int(n) for n in options.picture.split("x"))
+    except ValueError:
+        raise ReidlabError(f"--picture takes HEIGHTxWIDTH such as 96x48; got "
+                           f"{options.picture!r}") from None
+    if min(options.people, options.held_out) < 2:
+        raise ReidlabError("--people and --held-out must be at least 2")
+    data = Data(seed=options.seed, people=options.people, val_people=options.held_out,
+                test_people=options.held_out)
+    count = export_cuhk_pedes(draw(data, (height, width)), Path(options.folder),
+                              f".{options.format}")
+    return {"folder": options.folder, "pictures": count}, (
+        f"{count} pictures in {options.folder}; train on them with --data "
+        f"{options.layout}:{options.folder}")
+
+
+def _run(options):
+    from reidlab.notebook import execute
+    failed = execute(Path(options.notebook))
+    return {"notebook": options.notebook, "failed": failed}, failed or f"{options.notebook}: ran"
+
+
+def _doctor(options):
+    from reidlab.doctor import examine
+    found = examine()
+    width = max(map(len, found))
+    return found, "\n".join(f"{name:{width}}  {value}" for name, value in found.items())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

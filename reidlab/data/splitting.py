@@ -1,0 +1,84 @@
+"""A free caption → what it says of the person and what it says of the clothes.
+
+First version of the rule splitter: cut into clauses, label each by its head noun, give colour
+and length words to that head. Offline, no model; what it cannot place it leaves out.
+"""
+import re
+import unicodedata
+from typing import NamedTuple
+
+CLOTHING = """
+    shirt shirts t-shirt tshirt tee top tops blouse sweater jumper pullover hoodie sweatshirt
+    jacket blouson coat overcoat cardigan vest suit dress uniform robe gown jersey tunic polo
+    pants trousers jeans denims shorts skirt slacks leggings tights capris khakis
+    shoes shoe sneakers trainers boots sandals loafers heels slippers flip-flops socks flats
+    bag bags backpack rucksack knapsack satchel purse handbag briefcase suitcase tote luggage
+    hat cap beanie helmet hood scarf tie belt gloves watch umbrella outfit clothes clothing
+    collar sleeves sleeve stripes stripe dots checks tartan plaid logo print emblem pattern
+""".split()
+IDENTITY = """
+    man woman male female lady gentleman guy boy girl person pedestrian individual somebody
+    figure fellow passer-by adult teenager child hair curls bob ponytail bun beard moustache
+    mustache goatee face skin complexion tan eyes eyebrows forehead head scalp build body physique
+    height stature age glasses spectacles eyeglasses sunglasses shades lenses chin freckles
+    bald slim thin slender lean skinny stout stocky plump heavy broad tall short young old elderly
+    middle-aged
+""".split()
+WORN = r"\b(?:wearing|wears|dressed in|clad in|carrying|carries|holding|holds|outfit:)\b|" \
+       r"\b(?:the clothes are)\b"
+_CUT = re.compile(rf"(?<=[.;!?])\s*|,\s*|\s+(?=(?:{WORN}))|\s+(?=(?:with|and|has|plus|under|"
+                  r"topped by|who|his|her)\b)", re.IGNORECASE)
+_WORD = re.compile(r"[A-Za-z][A-Za-z\-]*")
+_NO = re.compile(r"\b(?:no|not|without)\b(?!\s+hair)", re.IGNORECASE)
+_CLOTHING, _IDENTITY = frozenset(CLOTHING), frozenset(IDENTITY)
+
+
+class Parts(NamedTuple):
+    """The two sides of a caption; either may be empty."""
+
+    identity: str
+    clothing: str
+
+
+def split_caption(caption: str) -> Parts:
+    """Identity part and clothing part of one caption, in their own words and order.
+
+    Args:
+        caption: any text; other scripts than Latin are left out.
+
+    Returns:
+        Both parts; an empty string where nothing is said. What is denied ("no hat") is dropped.
+    """
+    text = unicodedata.normalize("NFKC", caption)
+    sides: dict[str, list[str]] = {"identity": [], "clothing": []}
+    last = None
+    for clause in (c.strip(" ,.;!?") for c in _CUT.split(text)):
+        if not clause or _NO.search(clause):
+            continue
+        side = _side(clause) or last
+        if side is None:
+            continue
+        sides[side].append(clause)
+        last = side
+    return Parts(*(_joined(sides[side]) for side in ("identity", "clothing")))
+
+
+def _side(clause: str) -> str | None:
+    """The side of a clause's head: its last telling noun before any 'with' or 'in'."""
+    words = [w.lower() for w in _WORD.findall(clause)]
+    if re.match(WORN, clause, re.IGNORECASE):
+        return "clothing"
+    for word in reversed(words):
+        if word in _CLOTHING:
+            return "clothing"
+        if word in _IDENTITY:
+            return "identity"
+    return None
+
+
+def _joined(clauses: list[str]) -> str:
+    if not clauses:
+        return ""
+    text = ", ".join(re.sub(r"^(?:and|who|plus)\s+", "", c, flags=re.IGNORECASE)
+                     for c in clauses)
+    return text[0].upper() + text[1:] + "."

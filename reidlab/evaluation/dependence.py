@@ -1,0 +1,44 @@
+"""How strongly two sets of vectors depend on each other, with the level chance reaches.
+
+The estimators are those of `losses.decoupling`; here they are read, not minimised.
+"""
+import torch
+from torch import Tensor
+
+from reidlab.losses.decoupling import (
+    abs_cosine,
+    cka,
+    linear_kernel,
+    rbf_kernel,
+    unbiased_hsic,
+)
+
+
+@torch.no_grad()
+def dependence(x: Tensor, y: Tensor) -> dict[str, float]:
+    """Every measure of one pair of features.
+
+    Args:
+        x, y: (B, D) with B ≥ 4; the more samples, the smaller the noise around 0.
+
+    Returns:
+        ``abs_cosine`` (mean |cos| of paired rows; blind to rotation), ``hsic`` and ``cka``
+        (unbiased, Gaussian kernels), ``cka_linear`` (unbiased).
+    """
+    x, y = x.float(), y.float()
+    kx, ky = rbf_kernel(x), rbf_kernel(y)
+    return {"abs_cosine": abs_cosine(x, y).item(),
+            "hsic": unbiased_hsic(kx, ky).item(), "cka": cka(kx, ky).item(),
+            "cka_linear": cka(linear_kernel(x), linear_kernel(y)).item()}
+
+
+@torch.no_grad()
+def permutation_level(x: Tensor, y: Tensor, draws: int = 200, seed: int = 0) -> float:
+    """95 % level of unbiased RBF CKA when the pairing is shuffled: below it, nothing is shown."""
+    generator = torch.Generator().manual_seed(seed)
+    kx, ky = rbf_kernel(x.float()), rbf_kernel(y.float())
+    values = []
+    for _ in range(draws):
+        order = torch.randperm(len(y), generator=generator).to(y.device)
+        values.append(cka(kx, ky[order][:, order]))
+    return torch.stack(values).quantile(0.95).item()

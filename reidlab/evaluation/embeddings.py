@@ -1,0 +1,91 @@
+"""Run a model over a split once; every score and probe reads what it gives.
+
+Shapes: N pictures, T captions, E embedding width.
+"""
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from reidlab.data.loading import to_tensor
+from reidlab.data.records import Record, Split
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """Unit-norm vectors of a split.
+
+    Attributes:
+        records: N pictures.
+        id_image, cloth_image: (N, E) float32.
+        id_text, cloth_text: (T, E) float32; zero rows where a caption says nothing of that side.
+        picture: (T,) the picture each caption was written for.
+        caption: (T,) which of that picture's captions it is.
+    """
+
+    records: list[Record]
+    id_image: np.ndarray
+    cloth_image: np.ndarray
+    id_text: np.ndarray
+    cloth_text: np.ndarray
+    picture: np.ndarray
+    caption: np.ndarray
+
+    @property
+    def pids(self) -> np.ndarray:
+        """(N,) person of each picture."""
+        return np.array([r.pid for r in self.records], np.int64)
+
+    @property
+    def outfits(self) -> np.ndarray:
+        """(N,) outfit of each picture."""
+        return np.array([r.outfit for r in self.records], np.int64)
+
+
+@torch.inference_mode()
+def embed(model, split: Split, batch_size: int = 256, pictures=None) -> Embeddings:
+    """Embeddings of a split, model in eval mode; its mode is put back afterwards.
+
+    Args:
+        model: a TextImageModel.
+        split: what to embed.
+        batch_size: pictures or captions at a time.
+        pictures: indices to embed; None takes all.
+    """
+    was_training = model.training
+    model.eval()
+    try:
+        chosen = range(len(split.records)) if pictures is None else [int(k) for k in pictures]
+        records = [split.records[k] for k in chosen]
+        id_image, cloth_image = embed_images(model, split.images, chosen, batch_size)
+        where = [(k, c) for k, r in enumerate(records) for c in range(len(r.captions))]
+        id_text, cloth_text = (
+            embed_texts(model, [getattr(records[k], side)[c] for k, c in where], heads, batch_size)
+            for side, heads in (("id_captions", model.id_heads),
+                                ("cloth_captions", model.cloth_heads)))
+        picture, caption = np.array(where).reshape(-1, 2).T
+        return Embeddings(records, id_image, cloth_image, id_text, cloth_text, picture, caption)
+    finally:
+        model.train(was_training)
+
+
+@torch.inference_mode()
+def embed_images(model, images: np.ndarray, chosen, batch_size: int = 256):
+    """Identity and clothing vectors, (n, E) each, of the chosen pictures."""
+    device = next(model.parameters()).device
+    chosen, identity, cloth = list(chosen), [], []
+    for k in range(0, len(chosen), batch_size):
+        parts, _ = model.split(to_tensor(images[chosen[k:k + batch_size]]).to(device))
+        identity.append(model.id_heads.image(parts.identity).float().cpu())
+        cloth.append(model.cloth_heads.image(parts.cloth).float().cpu())
+    return torch.cat(identity).numpy(), torch.cat(cloth).numpy()
+
+
+@torch.inference_mode()
+def embed_texts(model, texts: list[str], heads, batch_size: int = 256) -> np.ndarray:
+    """(n, E) vectors of n texts; an empty text gives zeros, which match nothing."""
+    rows = [heads.text(model.text_encoder(texts[k:k + batch_size])).float().cpu()
+            for k in range(0, len(texts), batch_size)]
+    vectors = torch.cat(rows).numpy()
+    vectors[[not text for text in texts]] = 0
+    return vectors

@@ -1,0 +1,64 @@
+"""Score a trained run once on its test people and write the report."""
+from pathlib import Path
+
+import torch
+
+from reidlab.data.loading import load as load_data
+from reidlab.data.records import TextImageData
+from reidlab.evaluation.dependence import dependence, permutation_level
+from reidlab.evaluation.embeddings import Embeddings, embed
+from reidlab.evaluation.probes import probe_matrix
+from reidlab.evaluation.protocols import tables
+from reidlab.files import write_json
+from reidlab.models.building import load
+from reidlab.runs.folder import RunFolder, provenance
+
+
+def evaluate(run_dir: str | Path, data: TextImageData | None = None) -> dict:
+    """Final scores of a run, written to its ``report.json``.
+
+    The checkpoint was chosen on val; probes are fitted on val people and judged, like every
+    table, on test people.
+
+    Args:
+        run_dir: a trained run.
+        data: its data when already loaded.
+
+    Returns:
+        The report: protocol, counts, seed, tables (with chance and ceiling), probe matrix,
+        dependence, versions and commit.
+    """
+    run = RunFolder(run_dir)
+    experiment, model = run.experiment(), load(run_dir)
+    size = (experiment.image.height, experiment.image.width)
+    data = data or load_data(experiment.data, size)
+    val, test = embed(model, data.val), embed(model, data.test)
+    weight = experiment.scoring.cloth_weight
+    report = {
+        "preset": experiment.name, "size": experiment.size, "seed": experiment.seed,
+        "data": data.source,
+        "protocol": {
+            "score": f"cos(id) + {weight:g} * cos(cloth)", "similarity": "float32 cosine",
+            "ties": "a tied non-match counts first", "checkpoint": "best mAP on val",
+            "as_dressed": "query: id and cloth caption; gallery: one outfit a person",
+            "any_clothes": "query: id caption; gallery: the person's other outfits",
+            "across_outfits": "query: picture; gallery: the person's other outfits",
+            "probes": "fitted on val people, judged on test people"},
+        "counts": {name: {"people": len(set(split.pids.tolist())), "pictures": len(split.records)}
+                   for name, split in (("train", data.train), ("val", data.val),
+                                       ("test", data.test))},
+        "tables": {"val": tables(val, weight), "test": tables(test, weight)},
+        "probes": probe_matrix(val, test),
+        "dependence": _dependence(test),
+        "parameters": sum(p.numel() for p in model.parameters()),
+        **provenance(),
+    }
+    write_json(run.report, report)
+    return report
+
+
+def _dependence(found: Embeddings, most: int = 1000) -> dict:
+    """Dependence of the two test embeddings, with the level that shuffled pairs reach."""
+    every = max(1, -(-len(found.records) // most))
+    x, y = (torch.from_numpy(v[::every]) for v in (found.id_image, found.cloth_image))
+    return dependence(x, y) | {"cka_permutation_95": permutation_level(x, y)}

@@ -1,0 +1,78 @@
+"""Reports in, one Markdown table out: the numbers, with chance and ceiling beside them."""
+
+ROWS = (  # title, table, direction
+    ("as dressed, text → image", "as_dressed", "text_to_image"),
+    ("as dressed, image → text", "as_dressed", "image_to_text"),
+    ("as dressed, id caption only", "as_dressed_id_only", "text_to_image"),
+    ("other outfits, id caption → image", "any_clothes", "text_to_image"),
+    ("other outfits, image → image", "across_outfits", "image_to_image"),
+)
+SCORES = (("R1", "r1"), ("R5", "r5"), ("R10", "r10"), ("mAP", "map"), ("mINP", "minp"))
+
+
+def markdown(reports: list[dict], split: str = "test") -> str:
+    """Retrieval, lures and the probe matrix of one or several runs.
+
+    Args:
+        reports: of `evaluate`.
+        split: ``test`` or ``val``.
+
+    Returns:
+        Markdown; percentages, except the probe matrix, which is balanced accuracy above chance.
+    """
+    lines = [retrieval(reports, split)]
+    if all(r.get("probes") for r in reports):
+        lines.append(probes(reports))
+    return "\n\n".join(lines)
+
+
+def retrieval(reports: list[dict], split: str = "test") -> str:
+    """One row a design and table."""
+    head = ["query → gallery", "design", *(name for name, _ in SCORES), "lure", "queries",
+            "gallery", "chance R1", "ceiling R1"]
+    rows = []
+    for title, table, direction in ROWS:
+        for report in reports:
+            found = report["tables"][split].get(table, {}).get(direction)
+            if found is None:
+                continue
+            ceiling = found.get("ceiling", {}).get("r1")
+            rows.append([title, name_of(report), *(f"{100 * found[key]:.1f}" for _, key in SCORES),
+                         _percent(found.get("lure_rate")), str(found["queries"]),
+                         str(found["gallery"]), f"{100 * found['chance']['r1']:.1f}",
+                         _percent(ceiling)])
+    return _grid(head, rows)
+
+
+def probes(reports: list[dict]) -> str:
+    """The 2 × 2 matrix and two single factors: balanced accuracy above chance (null level)."""
+    head = ["vector", "design", "identity factors", "clothing factors", "hair colour",
+            "upper colour", "chance of the last two"]
+    rows = []
+    for vector in ("identity", "clothing"):
+        for report in reports:
+            found = report["probes"]
+            cells = [_above(found["matrix"][vector][kind]) for kind in ("identity", "clothing")]
+            pair = [found["factors"][vector][f] for f in ("person/hair_colour",
+                                                          "outfit/upper_colour")]
+            rows.append([vector, name_of(report), *cells, *map(_above, pair),
+                         " / ".join(f"{p['chance']:.3f}" for p in pair)])
+    return _grid(head, rows)
+
+
+def name_of(report: dict) -> str:
+    """How a report's design is called in tables."""
+    return report["preset"]
+
+
+def _above(found: dict) -> str:
+    return f"{found['above']:+.3f} ({found['null']:.3f})"
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.1f}"
+
+
+def _grid(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

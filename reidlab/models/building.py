@@ -1,0 +1,52 @@
+"""From an experiment, or from a run on disk, to a model."""
+from pathlib import Path
+
+import torch
+from transformers import BertTokenizer
+
+from reidlab.config import Experiment
+from reidlab.data.world import World
+from reidlab.encoders.bert import train_tokenizer
+from reidlab.errors import ReidlabError
+from reidlab.models.text_image import TextImageModel
+from reidlab.runs import checkpoint
+from reidlab.runs.folder import RunFolder
+
+
+def build(experiment: Experiment, classes: int | None = None, tokenizer=None) -> TextImageModel:
+    """The untrained model of an experiment; its seed fixes every weight.
+
+    Args:
+        experiment: what to build.
+        classes: training identities C; 8000 as in the notes when not given.
+        tokenizer: of the captions; by default the pretrained one or, from scratch, one trained
+            on a sample of the drawn world's captions.
+    """
+    if tokenizer is None and not experiment.text.pretrained:
+        said = [World().describe(k, k, 0) for k in range(1000)]
+        tokenizer = train_tokenizer([f"{s.id_caption} {s.cloth_caption}" for s in said])
+    torch.manual_seed(experiment.seed)
+    return TextImageModel(experiment, tokenizer, classes)
+
+
+def load(run_dir: str | Path) -> TextImageModel:
+    """The best model of a run, in eval mode.
+
+    Raises:
+        ReidlabError: no run, no checkpoint yet, or one that does not fit.
+    """
+    run = RunFolder(run_dir)
+    experiment = run.experiment()
+    tensors, _ = checkpoint.read(run.best)
+    classes = tensors["model.id_classifier.weight"].shape[0] if (
+        "model.id_classifier.weight" in tensors) else None
+    tokenizer = None
+    if not experiment.text.pretrained:
+        try:
+            tokenizer = BertTokenizer.from_pretrained(run.tokenizer)
+        except (OSError, ValueError) as fault:
+            raise ReidlabError(f"{run.tokenizer} holds no tokenizer; the run is incomplete, train "
+                               "it again") from fault
+    model = build(experiment, classes, tokenizer)
+    checkpoint.restore(run.best, {"model": model})
+    return model.eval()

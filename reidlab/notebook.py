@@ -1,0 +1,87 @@
+"""What notebooks lean on: checked claims, shown source, and a runner that shows progress."""
+import inspect
+import json
+import os
+import sys
+from pathlib import Path
+
+import nbformat
+from IPython.display import HTML, Code, display
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+
+from reidlab.errors import MissingPath, ReidlabError
+from reidlab.files import write_json
+
+COMPARE = {"<": lambda a, b: a < b, "<=": lambda a, b: a <= b, ">": lambda a, b: a > b,
+           ">=": lambda a, b: a >= b, "==": lambda a, b: a == b}
+
+
+def show_source(thing) -> None:
+    """Display the real code of a class or function."""
+    display(Code(inspect.getsource(thing), language="python"))
+
+
+def check(claim: str, observed, relation: str, bound, folder: Path | str = "../figures") -> bool:
+    """Assert a claim of the prose and show a green or red row.
+
+    Args:
+        claim: id such as ``C12.3``; prose cites it in square brackets.
+        observed, bound: numbers; relation: one of < <= > >= ==.
+        folder: where ``checks_12.json`` collects the outcomes.
+
+    Raises:
+        AssertionError: the claim does not hold.
+    """
+    holds = bool(COMPARE[relation](observed, bound))
+    display(HTML(
+        f"<div style='border-left:5px solid {'#0a7d4b' if holds else '#b3261e'};padding-left:8px'>"
+        f"<b>{claim}</b> {_short(observed)} {relation.replace('<', '&lt;')} {_short(bound)}: "
+        f"<b>{'holds' if holds else 'does not hold'}</b></div>"))
+    file = Path(folder) / f"checks_{claim[1:].split('.')[0]}.json"
+    known = json.loads(file.read_text()) if file.exists() else {}
+    known[claim] = {"relation": relation, "bound": bound, "holds": holds}
+    write_json(file, dict(sorted(known.items())))
+    assert holds, f"{claim}: {observed} {relation} {bound} does not hold"
+    return holds
+
+
+def _short(value) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+class _Shown(NotebookClient):
+    """Prints a notebook's text as it comes; tables and pictures stay in the notebook."""
+
+    def output(self, outs, msg, display_id, cell_index):
+        content = msg["content"]
+        if msg["msg_type"] == "stream":
+            sys.stdout.write(content["text"])
+            sys.stdout.flush()
+        elif msg["msg_type"] == "display_data" and "text/markdown" in content["data"]:
+            print(content["data"]["text/markdown"], flush=True)
+        return super().output(outs, msg, display_id, cell_index)
+
+
+def execute(path: Path, timeout: int = 3600) -> str:
+    """Run a notebook from a clean kernel in its own folder, without changing the file.
+
+    Returns:
+        An empty string, or the cell and error that stopped it.
+
+    Raises:
+        MissingPath: no such notebook.
+    """
+    if not path.is_file():
+        raise MissingPath(f"no notebook {path}; they are in notebooks/")
+    try:
+        notebook = nbformat.read(path, as_version=4)
+    except Exception as fault:  # nbformat raises many kinds for damaged files
+        raise ReidlabError(f"{path} is no readable notebook: {fault}") from fault
+    client = _Shown(notebook, timeout=timeout, kernel_name="python3",
+                    resources={"metadata": {"path": str(path.parent)}})
+    try:
+        client.execute(env=os.environ | {"PYDEVD_DISABLE_FILE_VALIDATION": "1"})
+    except CellExecutionError as fault:
+        return f"{path}: {fault.ename}: {fault.evalue}\n{fault}"
+    return ""

@@ -1,0 +1,91 @@
+"""Curves of one or several runs, read from their logs."""
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from reidlab.plots.style import COLOURS, DESIGN_STYLE, figure, styled
+
+
+def series(rows: list[dict], name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Steps and values of one logged number; empty when it was never logged."""
+    found = [(row["step"], row[name]) for row in rows if name in row]
+    return tuple(np.array(found, float).T) if found else (np.empty(0), np.empty(0))
+
+
+def smoothed(values: np.ndarray, window: int) -> np.ndarray:
+    """Running mean over the last `window` values."""
+    if len(values) == 0:
+        return values
+    total = np.cumsum(np.insert(values, 0, 0.0))
+    start = np.maximum(np.arange(1, len(values) + 1) - window, 0)
+    stop = np.arange(1, len(values) + 1)
+    return (total[stop] - total[start]) / (stop - start)
+
+
+PANELS = (
+    ("identity loss (nats)", (("loss/info_nce", "identity"),)),
+    ("clothing loss (nats)", (("loss/cloth_match", "clothing"),)),
+    ("dependence of identity and clothing",
+     (("monitor/embedding_cka", "identity"), ("monitor/id_cloth_abs_cosine", "grey"))),
+    ("validation, as dressed", (("val/R1", "good"), ("val/mAP", "text"))),
+)
+LABELS = {"loss/info_nce": "InfoNCE image–text", "loss/cloth_match": "match image–text",
+          "monitor/embedding_cka": "unbiased CKA", "monitor/id_cloth_abs_cosine": "|cos|",
+          "val/R1": "R1", "val/mAP": "mAP"}
+
+
+@styled
+def training_curves(runs: dict[str, list[dict]], fig: Figure | None = None) -> Figure:
+    """Losses, dependence and validation of runs over their steps.
+
+    Args:
+        runs: name → rows of ``metrics.jsonl``.
+        fig: drawn into again when given, so that a live view keeps one figure.
+    """
+    fig = fig or figure(10.5, 2.9)
+    fig.clear()
+    for axis, (title, lines) in zip(fig.subplots(1, len(PANELS)), PANELS, strict=True):
+        for name, rows in runs.items():
+            for key, colour in lines:
+                _line(axis, rows, key, colour, name)
+        axis.set_title(title)
+        axis.set_xlabel("step")
+        if axis.lines:
+            axis.legend(fontsize=7)
+    return fig
+
+
+def _line(axis: Axes, rows: list[dict], key: str, colour: str, name: str) -> None:
+    steps, values = series(rows, key)
+    if not len(steps):
+        return
+    style, marker = DESIGN_STYLE.get(name, ("-", "o"))
+    few = len(steps) < 60
+    axis.plot(steps, values if few else smoothed(values, 20), linestyle=style,
+              color=COLOURS[colour], marker=marker if few else None, markersize=3,
+              label=f"{LABELS[key]}, {name}")
+
+
+@styled
+def probe_bars(reports: list[dict]) -> Figure:
+    """What each vector gives away: balanced accuracy above chance, by kind of factor."""
+    fig = figure(8.0, 2.9)
+    axes = fig.subplots(1, 2, sharey=True)
+    for axis, vector in zip(axes, ("identity", "clothing"), strict=True):
+        width = 0.8 / len(reports)
+        for k, report in enumerate(reports):
+            found = report["probes"]["matrix"][vector]
+            x = np.arange(2) + (k - (len(reports) - 1) / 2) * width
+            bars = axis.bar(x, [found[kind]["above"] for kind in ("identity", "clothing")],
+                            width * 0.92, label=report["preset"], hatch=("", "//", "..")[k % 3],
+                            color=[COLOURS["identity"], COLOURS["clothing"]], edgecolor="white",
+                            alpha=1 - 0.35 * k / max(1, len(reports) - 1))
+            axis.bar_label(bars, fmt="%.2f", fontsize=7)
+            for centre, kind in zip(x, ("identity", "clothing"), strict=True):
+                axis.hlines(found[kind]["null"], centre - width / 2, centre + width / 2,
+                            color="0.25", linewidth=1, linestyle=":")
+        axis.set_xticks(range(2), ["identity factors", "clothing factors"])
+        axis.set_title(f"read from the {vector} vector")
+    axes[0].set_ylabel("balanced accuracy\nabove chance")
+    axes[1].legend(title="design (dotted: null, 95 %)", fontsize=7, title_fontsize=7)
+    return fig

@@ -1,0 +1,84 @@
+"""Pictures of people: contact sheets and ranked hits."""
+import textwrap
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from reidlab.files import write_whole
+from reidlab.plots.style import COLOURS, figure, styled
+
+
+@styled
+def contact_sheet(rows: list[list[np.ndarray]], titles: list[str] | None = None,
+                  labels: list[str] | None = None, height: float = 1.5) -> Figure:
+    """Rows of pictures of one size.
+
+    Args:
+        rows: (H, W, 3) uint8 pictures.
+        titles: over the columns; labels: beside the rows.
+        height: of a row, inches.
+    """
+    columns = max(map(len, rows))
+    fig = figure(columns * height * 0.52 + 0.5, len(rows) * height + 0.25)
+    axes = fig.subplots(len(rows), columns, squeeze=False)
+    for r, row in enumerate(rows):
+        for c in range(columns):
+            axis = axes[r, c]
+            axis.set_axis_off()
+            if c < len(row):
+                axis.imshow(row[c], interpolation="nearest")
+            if titles and r == 0 and c < len(titles):
+                axis.set_title(titles[c], fontsize=8)
+        if labels:
+            axes[r, 0].text(-0.12, 0.5, labels[r], rotation=90, ha="right", va="center",
+                            fontsize=8, transform=axes[r, 0].transAxes)
+    return fig
+
+
+@styled
+def ranked(queries: list[dict], columns: int = 8, title: str = "") -> Figure:
+    """Queries and their best hits; a green frame and ✓ is the right person, red ✗ another.
+
+    Args:
+        queries: each with ``text`` (or ``image``), and ``hits``: (picture, score, is right or
+            None) best first.
+        columns: hits shown.
+    """
+    fig = figure(8.6, 1.75 * len(queries) + (0.3 if title else 0))
+    grid = fig.add_gridspec(len(queries), columns + 3)
+    for r, query in enumerate(queries):
+        asked = fig.add_subplot(grid[r, :3])
+        asked.set_axis_off()
+        if "image" in query:
+            asked.imshow(query["image"])
+        else:
+            asked.text(0, 0.5, _wrapped(query["text"], 34), fontsize=7.5, va="center",
+                       transform=asked.transAxes)
+        for c, (picture, score, right) in enumerate(query["hits"][:columns]):
+            axis = fig.add_subplot(grid[r, c + 3])
+            axis.imshow(picture, interpolation="nearest")
+            axis.set_xticks([])
+            axis.set_yticks([])
+            axis.grid(False)
+            colour = COLOURS["grey"] if right is None else COLOURS["good" if right else "bad"]
+            for side in axis.spines.values():
+                side.set_visible(True)
+                side.set_color(colour)
+                side.set_linewidth(2.4)
+            mark = "" if right is None else " ✓" if right else " ✗"
+            axis.set_title(f"{score:.2f}{mark}", fontsize=7.5, color=colour, pad=2)
+    if title:
+        fig.suptitle(title, fontsize=10)
+    return fig
+
+
+def draw_hits(hits, text: str, file: Path) -> None:
+    """Ranked hits of a search as a PNG."""
+    fig = ranked([{"text": text, "hits": [(h.image, h.score, None) for h in hits]}],
+                 columns=len(hits))
+    write_whole(file, lambda out: fig.savefig(out, format="png", dpi=130))
+
+
+def _wrapped(text: str, width: int) -> str:
+    return "\n".join(textwrap.wrap(text, width))

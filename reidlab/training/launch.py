@@ -1,0 +1,46 @@
+"""Training in a process of its own, watched through its run directory.
+
+A closed notebook, a dead kernel or a lost connection leaves the run alone.
+"""
+import subprocess
+import sys
+from pathlib import Path
+
+from reidlab.config import Experiment, flatten
+from reidlab.errors import ReidlabError
+from reidlab.presets import preset
+from reidlab.runs.folder import RunFolder
+
+
+def launch(experiment: Experiment, run_dir: str | Path) -> subprocess.Popen:
+    """Start, or resume, training as ``python -m reidlab train`` in its own session.
+
+    Args:
+        experiment: made from a preset; what differs from the preset is handed over field by field.
+        run_dir: folder of the run; what the process says goes to ``NAME.log`` beside it.
+    """
+    plain = flatten(preset(experiment.name, experiment.size))
+    changed = [f"--set={name}={value}" for name, value in flatten(experiment).items()
+               if value != plain[name] and name not in ("seed", "data.source")]
+    folder = Path(run_dir)
+    log_file = folder.with_name(f"{folder.name}.log")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with open(log_file, "ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "reidlab", "train", experiment.name, "--run", str(folder),
+             "--size", experiment.size, "--seed", str(experiment.seed),
+             "--data", experiment.data.source, *changed],
+            stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)
+
+
+def finish(process: subprocess.Popen, run_dir: str | Path) -> None:
+    """Wait for a launched run; its last words become the error when it failed."""
+    if process.wait():
+        log_file = Path(run_dir).with_name(f"{Path(run_dir).name}.log")
+        raise ReidlabError(log_file.read_text().strip().splitlines()[-1].strip()
+                           if log_file.stat().st_size else f"training ended {process.returncode}")
+
+
+def stop(run_dir: str | Path) -> None:
+    """Ask a run to save and end after its current step."""
+    RunFolder(run_dir).stop.touch()
