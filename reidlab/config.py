@@ -153,7 +153,7 @@ class Training:
 class Scoring:
     """How a trained model is used for retrieval."""
 
-    cloth_weight: float = 0.0        # λ of score = id + λ · cloth, for people as dressed
+    cloth_weight: float = 1.0        # λ of score = id + λ · cloth, for people as dressed
 
 
 @dataclass(frozen=True, kw_only=True)

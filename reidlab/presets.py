@@ -13,7 +13,6 @@ from reidlab.config import (
     Image,
     Loss,
     LossWeights,
-    Scoring,
     Text,
     Training,
     change,
@@ -69,7 +68,6 @@ def corrected() -> Experiment:
             projectors="trained", cloth_match="masked", decouple="cka_linear",
             decouple_on="embedding", decouple_ramp=0.3),
         training=Training(optimizer="adamw", weight_decay=0.05, warmup=100, clip=1.0),
-        scoring=Scoring(cloth_weight=1.0),
     )
 
 

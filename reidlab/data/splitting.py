@@ -24,10 +24,13 @@ IDENTITY = """
     bald slim thin slender lean skinny stout stocky plump heavy broad tall short young old elderly
     middle-aged
 """.split()
-WORN = r"\b(?:wearing|wears|dressed in|clad in|carrying|carries|holding|holds|outfit:)\b|" \
-       r"\b(?:the clothes are)\b"
-_CUT = re.compile(rf"(?<=[.;!?])\s*|,\s*|\s+(?=(?:{WORN}))|\s+(?=(?:with|and|has|plus|under|"
-                  r"topped by|who|his|her)\b)", re.IGNORECASE)
+WORN = (r"(?:wearing|wears|dressed in|clad in|carrying|carries|holding|holds|outfit:|"
+        r"the clothes are)")
+IN = r"in\b(?!\s+(?:a\s+|an\s+|his\s+|her\s+)?(?:bob|bun|ponytail|braids?|plaits?|pigtails))"
+_CUT = re.compile(rf"(?<=[.;!?])\s*|,\s*|(?<!not)(?<!clad)(?<!dressed)\s+(?=(?:{WORN}|{IN}"
+                  r"|with|and|has|plus|under|topped by|who|his|her)\b)", re.IGNORECASE)
+_LOOSE = re.compile(r"^(?:and|who|plus)\s+|\s+(?:and|with|is|has)$", re.IGNORECASE)
+_WEARS = re.compile(rf"(?:{WORN}|{IN})", re.IGNORECASE)
 _WORD = re.compile(r"[A-Za-z][A-Za-z\-]*")
 _NO = re.compile(r"\b(?:no|not|without)\b(?!\s+hair)", re.IGNORECASE)
 _CLOTHING, _IDENTITY = frozenset(CLOTHING), frozenset(IDENTITY)
@@ -64,21 +67,16 @@ def split_caption(caption: str) -> Parts:
 
 
 def _side(clause: str) -> str | None:
-    """The side of a clause's head: its last telling noun before any 'with' or 'in'."""
-    words = [w.lower() for w in _WORD.findall(clause)]
-    if re.match(WORN, clause, re.IGNORECASE):
-        return "clothing"
-    for word in reversed(words):
+    """The side of the last telling noun; a clause of wearing without one is clothing."""
+    for word in reversed([w.lower() for w in _WORD.findall(clause)]):
         if word in _CLOTHING:
             return "clothing"
         if word in _IDENTITY:
             return "identity"
-    return None
+    return "clothing" if _WEARS.match(clause) else None
 
 
 def _joined(clauses: list[str]) -> str:
-    if not clauses:
-        return ""
-    text = ", ".join(re.sub(r"^(?:and|who|plus)\s+", "", c, flags=re.IGNORECASE)
-                     for c in clauses)
-    return text[0].upper() + text[1:] + "."
+    clauses = [_LOOSE.sub("", clause).strip() for clause in clauses]
+    text = ", ".join(clause for clause in clauses if clause)
+    return f"{text[0].upper()}{text[1:]}." if text else ""

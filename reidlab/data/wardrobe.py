@@ -63,7 +63,8 @@ class Wardrobe:
                 canvas.dab(limb(ankle - (0.03 * u, 0.008 * u), ankle + (0.03 * u, -0.008 * u),
                                   0.010 * u, 0.010 * u), _lighter(paint, 0.22), LOWER)
             else:
-                canvas.dab(limb(hip + (0, 0.08 * u), ankle, 0.004 * u, 0.004 * u), paint * 0.72, LOWER)
+                crease = limb(hip + (0, 0.08 * u), ankle, 0.004 * u, 0.004 * u)
+                canvas.dab(crease, paint * 0.72, LOWER)
 
     def _paint_shoe(self, canvas: Canvas, side: int, far: float) -> None:
         body, u = self.body, self.body.unit
@@ -117,7 +118,8 @@ class Wardrobe:
                "hoodie": [(c - 0.005, 0.094 * g, 0.080 * g)]}.get(
                    kind, [(c + 0.015, 0.092 * g, 0.078 * g)])
         levels = [*hem, (c + 0.06, 0.090 * g, 0.076 * g), (c + 0.15, 0.082 * g * slim, 0.072 * g),
-                  (0.735, 0.102 * g ** 0.6 * wide, 0.074 * g), (0.795, 0.120 * wide * g ** 0.3, 0.060 * g),
+                  (0.735, 0.102 * g ** 0.6 * wide, 0.074 * g),
+                  (0.795, 0.120 * wide * g ** 0.3, 0.060 * g),
                   (0.832, 0.088 * wide, 0.048), (0.854, 0.036, 0.034)]
         belly = 0.030 * max(0.0, body.girth - 0.95)
         canvas.paint(body.trunk(levels, belly), self.paints["upper"], UPPER, accent=self.accent,

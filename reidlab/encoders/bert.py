@@ -100,7 +100,8 @@ class TextEncoder(nn.Module):
             tokenizer = load_pretrained(BertTokenizer, config.pretrained, do_lower_case=True)
         self.tokens = Tokens(tokenizer, config.max_length)
         if config.pretrained:
-            self.bert = load_pretrained(BertModel, config.pretrained, add_pooling_layer=False)
+            self.bert = load_pretrained(BertModel, config.pretrained, add_pooling_layer=False,
+                                        attn_implementation=fast_attention())
         else:
             self.bert = BertModel(BertConfig(
                 vocab_size=len(tokenizer), hidden_size=config.dim,

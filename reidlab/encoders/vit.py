@@ -45,11 +45,13 @@ def build_vit(config: Image) -> ViTModel:
         MissingPath: pretrained weights are neither a folder nor to be had from the hub.
     """
     if config.pretrained:
-        return load_pretrained(ViTModel, config.pretrained, add_pooling_layer=False)
+        return load_pretrained(ViTModel, config.pretrained, add_pooling_layer=False,
+                               attn_implementation=fast_attention())
     vit = ViTModel(ViTConfig(
         hidden_size=config.dim, num_hidden_layers=config.layers,
         num_attention_heads=config.heads, intermediate_size=4 * config.dim,
-        hidden_act=config.activation, image_size=(config.height, config.width), patch_size=config.patch,
+        hidden_act=config.activation, image_size=(config.height, config.width),
+        patch_size=config.patch,
         hidden_dropout_prob=config.dropout, attention_probs_dropout_prob=config.dropout,
         attn_implementation=fast_attention()), add_pooling_layer=False)
     if config.stem:

@@ -27,7 +27,6 @@ from reidlab.runs.folder import RunFolder
 from reidlab.training.monitor import Monitor, gradient_norms
 from reidlab.training.optim import build_optimizer, learning_rate
 
-
 log = logging.getLogger(__name__)
 
 

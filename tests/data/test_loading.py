@@ -1,0 +1,115 @@
+"""Batches: who is in them, and that nothing but (seed, step) decides."""
+import numpy as np
+import pytest
+import torch
+
+from reidlab.config import Data
+from reidlab.data.loading import Batches, augment, draw, drawn_keys, load, to_tensor
+from tests.conftest import mini
+
+
+def test_splits_share_no_person_and_no_outfit(data):
+    people = [set(s.pids.tolist()) for s in (data.train, data.val, data.test)]
+    outfits = [set(s.outfits.tolist()) for s in (data.train, data.val, data.test)]
+    for group in (people, outfits):
+        assert not (group[0] & group[1] or group[0] & group[2] or group[1] & group[2])
+    assert data.classes == 48
+
+
+def test_every_described_outfit_has_one_lure():
+    keys = drawn_keys("test", 10, 3, 2)
+    wearers = {}
+    for person, outfit, _ in keys:
+        wearers.setdefault(outfit, set()).add(person)
+    first = {}
+    for person, outfit, _ in keys:
+        first.setdefault(person, outfit)
+    assert len(keys) == 60 and all(len(wearers[o]) == 2 for o in first.values())
+    assert len(set(first.values())) == 10
+
+
+def test_more_training_people_leave_the_test_people_alone():
+    few, many = (draw(Data(people=n, val_people=2, test_people=3), (96, 48)) for n in (2, 4))
+    assert few.test.records == many.test.records
+    assert (few.test.images == many.test.images).all()
+
+
+@pytest.mark.covers("R1")
+def test_labels_are_contiguous_and_records_complete(data):
+    batches = Batches(data.train, mini())
+    labels = np.unique(np.concatenate([batches(k).pid.numpy() for k in range(6)]))
+    assert labels.min() == 0 and labels.max() == 47
+    one = data.train.records[0]
+    assert one.path and one.captions and one.id_captions and one.cloth_captions
+    assert one.camid in range(1, 7)
+
+
+def test_a_batch_brings_each_person_in_several_outfits(data):
+    batch = Batches(data.train, mini())(0)
+    people, counts = np.unique(batch.pid.numpy(), return_counts=True)
+    assert len(people) == 8 and (counts == 4).all()
+    for person in people:
+        assert len(set(batch.outfit[batch.pid == int(person)].tolist())) == 3
+    assert batch.is_matched.all() and (batch.outfit == batch.cloth_outfit).all()
+
+
+@pytest.mark.covers("R2")
+def test_half_of_the_rows_carry_clothes_of_another_training_person(data):
+    batches = Batches(data.train, mini("attention"))
+    spoken = {c: r for r in data.train.records for c in r.cloth_captions}
+    shares = []
+    for step in range(8):
+        batch = batches(step)
+        shares.append(batch.is_matched.float().mean().item())
+        for k, matched in enumerate(batch.is_matched):
+            phrase = batch.cloth_text[k]
+            assert phrase in spoken  # drawn from the training split only
+            if not matched:
+                assert phrase not in [r.cloth_captions[0] for r in data.train.records
+                                      if r.pid == np.unique(data.train.pids)[batch.pid[k]]]
+    assert 0.35 < np.mean(shares) < 0.65
+
+
+def test_step_and_seed_decide_everything_and_shards_agree(data):
+    one, two = Batches(data.train, mini()), Batches(data.train, mini())
+    two(0), two(5)
+    a, b = one(3), two(3)
+    assert torch.equal(a.image, b.image) and a.id_text == b.id_text
+    halves = [one(3, slice(0, 16)), one(3, slice(16, 32))]
+    assert torch.equal(torch.cat([h.image for h in halves]), a.image)
+    assert halves[0].id_text == a.id_text  # all texts, since losses need them
+    assert not torch.equal(Batches(data.train, mini(seed=1))(3).image, a.image)
+
+
+def test_a_pass_shows_every_picture_once_without_person_sampling(data):
+    sampler = Batches(data.train, mini("attention", data__unmatched=0.0)).sampler
+    seen = [row[0] for step in range(sampler.batches_per_pass) for row in sampler.pick(step)]
+    assert len(seen) == len(set(seen)) == 576
+
+
+def test_augmentation_off_is_the_picture_and_on_keeps_range_and_size(data):
+    image = to_tensor(data.train.images[:8])
+    still = Data(flip=0, jitter=0, crop=0)
+    assert torch.equal(augment(image, still, torch.Generator(), 8, slice(None)), image)
+    mirrored = augment(image, Data(flip=1, jitter=0, crop=0), torch.Generator(), 8, slice(None))
+    assert torch.equal(mirrored, image.flip(-1))
+    moved = augment(image, Data(), torch.Generator().manual_seed(1), 8, slice(None))
+    assert moved.shape == image.shape and moved.abs().max() <= 1 and not torch.equal(moved, image)
+
+
+def test_cached_pictures_are_the_drawn_ones(data):
+    from reidlab.data.world import World
+    world, keys = World(0, (96, 48)), drawn_keys("train", 48, 3, 4)
+    for k in (0, 100, 575):
+        assert (data.train.images[k] == world.draw(*keys[k]).image).all()
+
+
+def test_too_few_people_for_a_batch_are_named(data):
+    with pytest.raises(ValueError, match="a batch of 512 needs 128 people"):
+        Batches(data.train, mini(training__batch_size=512))
+
+
+@pytest.mark.parametrize("source", ["market", "cuhk-pedes:", "cuhk-pedes"])
+def test_unknown_sources_are_listed(source):
+    with pytest.raises(ValueError, match="known: drawn, cuhk-pedes:DIR"):
+        load(Data(source=source), (96, 48))

@@ -1,0 +1,157 @@
+"""Leakage, dependence, tables, ceilings: on features whose truth is known."""
+import numpy as np
+import pytest
+import torch
+
+from reidlab.data.records import Record
+from reidlab.evaluation.dependence import dependence, permutation_level
+from reidlab.evaluation.embeddings import Embeddings, embed
+from reidlab.evaluation.probes import probe
+from reidlab.evaluation.protocols import described, lure_rate, tables
+from reidlab.models.building import load
+
+RNG = np.random.default_rng(0)
+
+
+def unit(x):
+    return (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def truth(data):
+    """Embeddings that are the known factors themselves: identity knows the person, clothing the
+    outfit, both perfectly."""
+    records = data.test.records
+    people = {p: unit(RNG.normal(size=(1, 32)))[0] for p in data.test.pids.tolist()}
+    outfits = {o: unit(RNG.normal(size=(1, 32)))[0] for o in data.test.outfits.tolist()}
+    identity = np.stack([people[r.pid] for r in records])
+    cloth = np.stack([outfits[r.outfit] for r in records])
+    n = len(records)
+    return Embeddings(records, identity, cloth, identity, cloth, np.arange(n), np.zeros(n, int))
+
+
+def test_perfect_embeddings_score_one_everywhere(truth):
+    found = tables(truth, 1.0)
+    assert set(found) == {"as_dressed", "as_dressed_id_only", "any_clothes", "across_outfits"}
+    for table in found.values():
+        for scores in table.values():
+            assert scores["r1"] == scores["map"] == scores["minp"] == 1
+            assert 0 < scores["chance"]["r1"] < 0.3 < scores["ceiling"]["r1"] <= 1
+    assert found["any_clothes"]["text_to_image"]["lure_rate"] == 0
+
+
+@pytest.mark.covers("R15")
+def test_who_matches_clothes_follows_every_lure(truth):
+    n = len(truth.records)
+    dressed = Embeddings(truth.records, truth.cloth_image, truth.cloth_image, truth.cloth_text,
+                         truth.cloth_text, np.arange(n), np.zeros(n, int))
+    across = tables(dressed, 1.0)["across_outfits"]["image_to_image"]
+    assert across["lure_rate"] == 1 and across["r1"] == 0
+
+
+def test_lambda_zero_leaves_clothing_out(truth):
+    found = tables(truth, 0.0)
+    assert found["as_dressed"] == found["as_dressed_id_only"] or (
+        found["as_dressed"]["text_to_image"]["map"]
+        == found["as_dressed_id_only"]["text_to_image"]["map"])
+
+
+def test_galleries_are_what_their_names_say(truth):
+    keep = described(truth.records)
+    assert keep.sum() * 3 == len(keep)
+    first = {}
+    for record, kept in zip(truth.records, keep, strict=True):
+        assert kept == (first.setdefault(record.pid, record.outfit) == record.outfit)
+    found = tables(truth, 1.0)
+    assert found["as_dressed"]["text_to_image"]["gallery"] == keep.sum() == 48
+    assert found["across_outfits"]["image_to_image"]["gallery"] == (~keep).sum() == 96
+
+
+def test_the_ceiling_is_one_over_the_number_of_indistinguishable_people():
+    # four people, captions that only state the sex: two fit, so a reader is right half the time
+    records = [Record(f"{k}", k, 0, ("a man",), ("a man",), ("",), outfit=k,
+                      factors={f"person/{n}": 0 for n in (
+                          "build", "height", "skin", "hair_colour", "hair_style", "beard",
+                          "glasses")} | {"person/sex": "man" if k < 2 else "woman"},
+                      facts=({"person/sex": "man" if k < 2 else "woman"},)) for k in range(4)]
+    vectors = unit(np.eye(4))
+    found = tables(Embeddings(records, vectors, vectors, vectors, vectors, np.arange(4),
+                              np.zeros(4, int)), 1.0)
+    assert found["as_dressed"]["text_to_image"]["ceiling"]["r1"] == pytest.approx(0.5, abs=0.26)
+
+
+def test_unknown_outfits_give_the_public_protocol_only(truth):
+    plain = [Record(r.path, r.pid, r.camid, r.captions, r.id_captions, r.cloth_captions)
+             for r in truth.records]
+    found = tables(Embeddings(plain, *[getattr(truth, f) for f in (
+        "id_image", "cloth_image", "id_text", "cloth_text", "picture", "caption")]), 1.0)
+    assert set(found) == {"as_dressed", "as_dressed_id_only"}
+    assert found["as_dressed"]["text_to_image"]["gallery"] == len(plain)
+    assert "ceiling" not in found["as_dressed"]["text_to_image"]
+
+
+def test_lure_rate_by_hand():
+    similarity = np.array([[0.9, 0.1], [0.2, 0.8]])
+    assert lure_rate(similarity, np.array([7, 7]), np.array([7, 8])) == 0.5
+
+
+def test_a_probe_reads_what_is_there_and_nothing_else():
+    labels = RNG.integers(0, 4, 600)
+    told = np.eye(4)[labels] + 0.1 * RNG.normal(size=(600, 4))
+    noise = RNG.normal(size=(600, 8))
+    people = np.repeat(np.arange(60), 5)
+    for kind in ("logistic", "mlp"):
+        found = probe(told[:300], labels[:300], told[300:], labels[300:], kind=kind, groups=people)
+        assert found["accuracy"] > 0.95 and found["above"] > found["null"]
+        assert found["low"] <= found["above"] <= found["high"] and found["chance"] == 0.25
+    blind = probe(noise[:300], labels[:300], noise[300:], labels[300:], groups=people)
+    assert abs(blind["above"]) < 0.12 and blind["null"] < 0.1
+    with pytest.raises(ValueError, match="known: logistic, mlp"):
+        probe(noise, labels, noise, labels, kind="forest")
+
+
+def test_balanced_accuracy_is_scikit_learns():
+    from sklearn.metrics import balanced_accuracy_score
+
+    from reidlab.evaluation.probes import _balanced
+    true, said = RNG.integers(0, 3, 50), RNG.integers(0, 3, 50)
+    assert _balanced(true, said) == pytest.approx(balanced_accuracy_score(true, said))
+
+
+@pytest.mark.covers("R8")
+def test_dependence_and_its_level_by_chance():
+    x = torch.randn(200, 16, generator=torch.Generator().manual_seed(0))
+    y = torch.randn(200, 16, generator=torch.Generator().manual_seed(1))
+    apart, same = dependence(x, y), dependence(x, x)
+    assert abs(apart["cka"]) < 0.05 and same["cka"] == pytest.approx(1, abs=1e-4)
+    level = permutation_level(x, y)
+    assert 0 < level < 0.05 < dependence(x, x + y)["cka"]
+
+
+@pytest.mark.covers("R6", "E4")
+def test_embedding_puts_the_model_back_and_equals_encode(run, data):
+    model = load(run).train()
+    found = embed(model, data.test, batch_size=7)
+    assert model.training
+    model.eval()
+    from reidlab.data.loading import to_tensor
+    with torch.no_grad():
+        image = model.encode_image(to_tensor(data.test.images[:5])).numpy()
+        text = model.encode_text([r.id_captions[0] for r in data.test.records[:5]]).numpy()
+    assert np.allclose(found.id_image[:5], image, atol=1e-5)
+    assert np.allclose(found.id_text[:5], text, atol=1e-5)
+
+
+@pytest.mark.covers("R11", "R12")
+def test_the_report_has_every_table_with_chance_ceiling_and_probes(run):
+    import json
+    report = json.loads((run / "report.json").read_text())
+    assert report["protocol"] and report["seed"] == 0 and report["commit"]
+    assert report["counts"]["test"] == {"people": 12, "pictures": 144}
+    for split in ("val", "test"):
+        for table in report["tables"][split].values():
+            for scores in table.values():
+                assert {"r1", "r5", "r10", "map", "minp", "chance", "ceiling", "queries",
+                        "skipped"} <= set(scores)
+    assert set(report["probes"]["matrix"]) == {"identity", "clothing"}
+    assert {"cka", "cka_permutation_95"} <= set(report["dependence"])

@@ -1,0 +1,200 @@
+"""The model as a whole: one way in, the notes' outputs, gradients where they belong."""
+import itertools
+
+import pytest
+import torch
+
+from reidlab.data.loading import Batches
+from reidlab.losses.total import TotalLoss
+from reidlab.models.building import build
+from reidlab.models.text_image import TextImageModel, TextImageOutput
+from reidlab.presets import PRESETS, preset
+from tests.conftest import mini
+
+IDS = ["A tall man with red hair.", "A woman with glasses."]
+CLOTHES = ["Wearing a red coat and jeans.", "Dressed in a white shirt."]
+NOTE_003 = {  # the note's walk-through of a batch of two: 768 wide, 8000 identities
+    "image_embeds": (2, 256), "id_text_embeds": (2, 256), "fused_embeds": (2, 256),
+    "id_logits": (2, 8000), "id_embeds": (2, 768), "cloth_embeds": (2, 768),
+    "cloth_text_embeds": (2, 256), "cloth_image_embeds": (2, 256), "gate": (2, 768),
+    "gate_weights": (2, 2)}
+
+
+@pytest.fixture(scope="module", params=sorted(PRESETS))
+def model(request):
+    return build(preset(request.param), classes=10).eval()
+
+
+def picture(b=2):
+    torch.manual_seed(3)
+    return torch.randn(b, 3, 96, 48)
+
+
+@pytest.mark.slow
+@pytest.mark.covers("R13", "R14", "E1")
+def test_every_shape_of_note_003():
+    experiment = preset("attention", "tiny", image__height=224, image__width=224, image__dim=768,
+                        image__heads=12, image__layers=1, image__stem=False, text__dim=768,
+                        text__heads=12, text__layers=1)
+    model = build(experiment)
+    out = model(torch.randn(2, 3, 224, 224), cloth_text=CLOTHES, id_text=IDS, want_maps=True)
+    assert {k: tuple(getattr(out, k).shape) for k in NOTE_003} == NOTE_003
+    assert out.tokens.shape == (2, 197, 768)
+    ids, mask = model.text_encoder.tokens(IDS, length=64)
+    assert ids.shape == mask.shape == (2, 64)
+    states, _ = model.text_encoder.states(IDS, length=64)
+    assert states.shape == (2, 64, 768) and model.text_encoder(IDS).shape == (2, 768)
+    assert model.fusion.fc.in_features == 512
+    assert [tuple(t.shape) for t in out.as_tuple(10)] == list(NOTE_003.values())
+
+
+@pytest.mark.covers("R14")
+def test_tuples_in_the_notes_order(model):
+    out = model(picture(), cloth_text=CLOTHES, id_text=IDS)
+    assert len(out.as_tuple(8)) == 8 and len(out.as_tuple(10)) == 10
+    assert out.as_tuple(8)[0] is out.image_embeds and out.as_tuple(10)[9] is out.gate_weights
+    with pytest.raises(ValueError, match="8 or 10"):
+        out.as_tuple(9)
+
+
+@pytest.mark.covers("E4", "E5")
+def test_encode_is_what_forward_calls(model):
+    out = model(picture(), cloth_text=CLOTHES, id_text=IDS)
+    assert torch.allclose(model.encode_image(picture()), out.image_embeds, atol=1e-6)
+    assert torch.allclose(model.encode_cloth_image(picture()), out.cloth_image_embeds, atol=1e-6)
+    assert torch.allclose(model.encode_text(IDS), out.id_text_embeds, atol=1e-5)
+    assert torch.allclose(model.encode_cloth_text(tuple(CLOTHES)), out.cloth_text_embeds,
+                          atol=1e-5)
+    assert torch.allclose(model.encode_image(picture()[..., None]), out.image_embeds, atol=1e-6)
+    assert model.encode_image(None) is None and model.encode_text(None) is None
+
+
+@pytest.mark.covers("E6")
+def test_a_single_string_gives_one_vector(model):
+    one = model.encode_text(IDS[0])
+    assert one.shape == (256,)
+    assert torch.allclose(one, model.encode_text(IDS)[0], atol=1e-5)
+
+
+@pytest.mark.covers("E12")
+def test_norms(model):
+    out = model(picture(), cloth_text=CLOTHES, id_text=IDS)
+    for name in ("image_embeds", "id_text_embeds", "cloth_text_embeds", "cloth_image_embeds"):
+        assert torch.allclose(getattr(out, name).norm(dim=1), torch.ones(2), atol=1e-5), name
+    assert not torch.allclose(out.id_embeds.norm(dim=1), torch.ones(2), atol=1e-2)
+    if model.scale is not None:
+        with torch.no_grad():
+            model.scale.fill_(-2.5)
+        fused = model(picture(), cloth_text=CLOTHES, id_text=IDS).fused_embeds
+        assert torch.allclose(fused.norm(dim=1), torch.full((2,), 2.5), atol=1e-5)
+        with torch.no_grad():
+            model.scale.fill_(1.0)
+
+
+@pytest.mark.covers("E16")
+@pytest.mark.parametrize("given", list(itertools.product([False, True], repeat=3)))
+def test_missing_inputs_give_none_in_the_right_places(model, given):
+    image, cloth, identity = given
+    out = model(picture() if image else None, cloth_text=CLOTHES if cloth else None,
+                id_text=IDS if identity else None)
+    needs = {"image_embeds": image, "id_text_embeds": identity, "id_embeds": image,
+             "cloth_embeds": image, "cloth_text_embeds": cloth, "cloth_image_embeds": image,
+             "fused_embeds": image and identity and model.fusion is not None,
+             "gate_weights": image and identity and model.fusion is not None,
+             "id_logits": image and model.id_classifier is not None}
+    for name, there in needs.items():
+        assert (getattr(out, name) is not None) == there, name
+
+
+@pytest.mark.covers("E10")
+def test_heads_share_their_first_layer_and_keep_the_notes_order():
+    written, apart = (build(preset(n), classes=4) for n in ("attention", "corrected"))
+    assert written.cloth_heads is written.id_heads
+    assert apart.cloth_heads is not apart.id_heads
+    for heads in (written.id_heads, apart.cloth_heads):
+        assert (heads.shared_mlp.out_features, heads.image_mlp[3].out_features) == (512, 256)
+        kinds = [type(layer).__name__ for layer in heads.image_mlp]
+        assert kinds == ["BatchNorm1d", "ReLU", "Dropout", "Linear"] * 2
+    assert written.id_heads.image_mlp[2].p == 0.2 and written.feat_dim == 256
+
+
+@pytest.mark.covers("E11")
+def test_defaults_are_documented_and_unknown_fields_refused():
+    assert build(preset("attention")).id_classifier.out_features == 8000
+    with pytest.raises(ValueError, match="unknown field 'image.witdh'; near matches: image.width"):
+        preset("attention", image__witdh=32)
+
+
+def gradients(name, data, steps=2):
+    """Parameters without any gradient after some steps, by top-level name."""
+    experiment = mini(name)
+    model = build(experiment, data.classes)
+    loss = TotalLoss(experiment.loss, 128, 256)
+    batches, seen = Batches(data.train, experiment), set()
+    everything = {**{f"model.{n}": p for n, p in model.named_parameters()},
+                  **{f"loss.{n}": p for n, p in loss.named_parameters()}}
+    step = torch.optim.SGD(everything.values(), lr=1e-3)
+    for k in range(steps):
+        batch = batches(k)
+        out = model(batch.image, cloth_text=batch.cloth_text, id_text=batch.id_text)
+        words = {s: model.text_encoder.tokens.bag(getattr(batch, f"{s}_text"))
+                 for s in ("id", "cloth")}
+        terms = loss(out, batch, 1 + k, (k + 1) / steps, words)
+        step.zero_grad()
+        terms["total"].backward()
+        seen |= {n for n, p in everything.items() if p.grad is not None and p.grad.any()}
+        step.step()
+    return set(everything) - seen, everything
+
+
+def test_every_parameter_of_corrected_gets_a_gradient(data):
+    dead, everything = gradients("corrected", data)
+    assert dead == set()
+    assert all(p.requires_grad for p in everything.values())
+
+
+@pytest.mark.covers("E13")
+@pytest.mark.parametrize("name", ["attention", "deep_attention"])
+def test_what_stays_dead_in_the_designs_as_written_and_why(data, name):
+    dead, everything = gradients(name, data)
+    reasons = {
+        "model.fusion.": "no loss reads fused_embeds",
+        "model.scale": "no loss reads fused_embeds",
+        "model.text_encoder.bert.": "note 003 runs BERT without gradient",
+        "loss.projectors.": "the projectors live in the loss, which the optimizer never sees",
+    }
+    unexplained = {n for n in dead if not n.startswith(tuple(reasons))}
+    key_biases = {n for n in unexplained if n.endswith("k_proj.bias")}  # softmax ignores them
+    assert unexplained == key_biases
+    for start in reasons:
+        assert {n for n in everything if n.startswith(start)} <= dead, start
+
+
+@pytest.mark.covers("E13")
+def test_scale_gets_a_gradient_when_a_loss_uses_the_raw_fused_vector(data):
+    model = build(mini("attention"), data.classes)
+    out = model(picture(4), id_text=IDS * 2)
+    (out.fused_embeds @ torch.randn(256)).sum().backward()
+    assert model.scale.grad.abs() > 0
+
+
+def test_output_is_one_dataclass_in_training_and_evaluation(model):
+    model.train()
+    training = model(picture(), cloth_text=CLOTHES, id_text=IDS)
+    model.eval()
+    evaluation = model(picture(), cloth_text=CLOTHES, id_text=IDS)
+    assert isinstance(training, TextImageOutput) and isinstance(evaluation, TextImageOutput)
+    filled = [[v is None for v in out.as_tuple(10)] for out in (training, evaluation)]
+    assert filled[0] == filled[1]
+
+
+def test_widths_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match="image width 128 and text width 64 must agree"):
+        build(preset("corrected", text__dim=64))
+
+
+def test_the_seed_fixes_every_weight():
+    one, two, other = (build(preset("corrected", seed=s), 5).state_dict() for s in (0, 0, 1))
+    assert all(torch.equal(one[k], two[k]) for k in one)
+    assert any(not torch.equal(one[k], other[k]) for k in one)
+    assert isinstance(build(preset("corrected")), TextImageModel)

@@ -1,0 +1,79 @@
+"""Presets, fields, and the lines a wrong one gives."""
+import dataclasses
+import json
+
+import pytest
+
+from reidlab.config import change, flatten, from_dict, to_dict
+from reidlab.errors import ReidlabError
+from reidlab.presets import PRESETS, SIZES, preset
+
+
+@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("size", SIZES)
+def test_experiments_survive_json(name, size):
+    experiment = preset(name, size)
+    assert from_dict(json.loads(json.dumps(to_dict(experiment)))) == experiment
+    assert experiment.name == name and experiment.size == size
+
+
+@pytest.mark.covers("R7", "E11")
+def test_fields_change_by_name_from_text():
+    experiment = change(preset("corrected"), {
+        "training.lr": "3e-4", "image.stem": "false", "image.pretrained": "none",
+        "loss.weights.decouple": "0.5", "data.people": "50", "fusion.name": "none"})
+    assert experiment.training.lr == 3e-4 and experiment.image.stem is False
+    assert experiment.loss.weights.decouple == 0.5 and experiment.fusion.name == "none"
+    assert preset("corrected", training__lr=1).training.lr == 1.0
+
+
+@pytest.mark.parametrize(("changes", "says"), [
+    ({"training.learning_rate": 1}, "unknown field 'training.learning_rate'; near matches"),
+    ({"lr": "1"}, "near matches: training.lr"), ({"training.lr": "fast"}, "takes float; got"),
+    ({"training.epochs": 1.5}, "takes int; got 1.5"), ({"training.epochs": 0}, "at least 1"),
+    ({"image.stem": "maybe"}, "takes bool"), ({"training.lr": "none"}, "cannot be none"),
+    ({"text.pooling": "max"}, "known: cls, masked_mean"), ({"image.height": 100}, "no multiple"),
+    ({"image.heads": 3}, "not divisible"), ({"training.lr": "nan"}, "at least 0"),
+    ({"training.batch_size": 30}, "no multiple of data.images_per_person"),
+])
+def test_wrong_fields_are_named(changes, says):
+    with pytest.raises(ReidlabError, match=says):
+        change(preset("corrected"), changes)
+
+
+def test_unknown_presets_and_sizes_are_listed():
+    with pytest.raises(ReidlabError, match="unknown preset 'best'; known: attention"):
+        preset("best")
+    with pytest.raises(ReidlabError, match="known: tiny, small, base"):
+        preset("corrected", "huge")
+
+
+@pytest.mark.parametrize("damage", ["missing", "extra", "type"])
+def test_a_config_of_another_version_is_named(damage):
+    raw = to_dict(preset("corrected"))
+    if damage == "missing":
+        del raw["training"]["lr"]
+    elif damage == "extra":
+        raw["training"]["speed"] = 1
+    else:
+        raw["training"] = 5
+    with pytest.raises(ReidlabError, match="training"):
+        from_dict(raw)
+
+
+def test_experiments_cannot_be_changed_by_accident():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        preset("corrected").seed = 5
+
+
+def test_every_choice_that_the_notes_make_is_in_the_preset():
+    flat = flatten(preset("attention", "base"))
+    weights = {k.split(".")[-1]: v for k, v in flat.items() if k.startswith("loss.weights.")}
+    assert {k: v for k, v in weights.items() if v} == {
+        "info_nce": 1.0, "cls": 1.0, "bio": 0.5, "cloth": 0.5, "cloth_adv": 0.1,
+        "cloth_match": 1.0, "decouple": 0.2, "gate_regularization": 0.01}
+    assert (flat["loss.temperature"], flat["text.max_length"], flat["text.trainable"]) == (
+        0.1, 64, False)
+    assert (flat["training.optimizer"], flat["training.lr"], flat["training.weight_decay"],
+            flat["training.final_lr"], flat["training.epochs"], flat["training.batch_size"]) == (
+        "adam", 1e-4, 1e-3, 1e-6, 80, 128)
