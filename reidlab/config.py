@@ -78,10 +78,12 @@ class Disentangle:
 class Heads:
     """From pooled features to retrieval embeddings."""
 
-    hidden: int = 512                # width after the first layer
+    name: str = "joint"              # joint (the notes' layers) or linear; see HEADS
+    hidden: int = 512                # width after the first layer, joint only
     embedding: int = 256             # width of the retrieval vectors
-    dropout: float = 0.2             # between the layers
+    dropout: float = 0.2             # between the layers, joint only
     separate: bool = False           # True: identity and clothing get heads of their own
+    erase: bool = False              # project out of identity what clothing captions show
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +110,8 @@ class LossWeights:
     cloth_match: float = 1.0         # clothing: image with text
     decouple: float = 0.2            # dependence between identity and clothing
     gate_regularization: float = 0.01  # distance of the gate from one half
+    fusion_gate: float = 0.0         # distance of the fusion's two weights from one half
+    as_dressed: float = 0.0          # both sides at once: the sum of scores that retrieval uses
     id_image: float = 0.0            # identity: pictures of one person in different outfits
     words: float = 0.0               # dependence of each vector on the other side's words
 
@@ -126,7 +130,8 @@ class Loss:
     cloth_match: str = "diagonal"    # diagonal ignores is_matched; masked respects it
     decouple: str = "gram"           # see reidlab.losses.decoupling.DECOUPLERS
     decouple_on: str = "pooled"      # pooled features or retrieval embeddings
-    decouple_ramp: float = 0.0       # share of training over which decouple and words grow from 0
+    decouple_from: float = 0.0       # share of training before decouple and words set in
+    decouple_ramp: float = 0.0       # share of training over which they then grow from 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,7 +203,8 @@ LEAST = {  # smallest value that makes sense
     "training.batches_per_epoch": 1, "training.batch_size": 2, "training.lr": 0,
     "training.weight_decay": 0, "training.warmup": 0, "training.clip": 0,
     "training.monitor_every": 1, "training.validate_every": 1, "training.checkpoint_every": 1,
-    "loss.temperature": 1e-6, "loss.label_smoothing": 0, "loss.decouple_ramp": 0,
+    "loss.temperature": 1e-6, "loss.label_smoothing": 0, "loss.decouple_from": 0,
+    "loss.decouple_ramp": 0,
     "scoring.cloth_weight": 0,
 }
 

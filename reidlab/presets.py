@@ -55,18 +55,18 @@ def corrected() -> Experiment:
     """
     return Experiment(
         name="corrected", size="base",
-        data=Data(unmatched=0.0, images_per_person=4),
+        data=Data(unmatched=0.0, images_per_person=2),
         text=Text(trainable=True, pooling="masked_mean"),
         disentangle=Disentangle(name="queries"),
-        heads=Heads(separate=True, dropout=0.0),
+        heads=Heads(name="linear", separate=True, erase=True),
         fusion=Fusion(name="none"),
         loss=Loss(
             weights=LossWeights(info_nce=1.0, cls=0.0, bio=0.0, cloth=0.0, cloth_adv=0.0,
                                 cloth_match=1.0, decouple=1.0, gate_regularization=0.0,
-                                id_image=0.5, words=1.0),
+                                as_dressed=1.0, words=1.0),
             temperature=0.07, learned_temperature=True, positives="same",
             projectors="trained", cloth_match="masked", decouple="cka_linear",
-            decouple_on="embedding", decouple_ramp=0.3),
+            decouple_on="embedding", decouple_from=0.4, decouple_ramp=0.2),
         training=Training(optimizer="adamw", weight_decay=0.05, warmup=100, clip=1.0),
     )
 
@@ -79,8 +79,10 @@ def tiny(experiment: Experiment) -> Experiment:
                     activation="relu", stem=True),
         text=replace(experiment.text, dim=128, layers=1, heads=4, activation="relu",
                      dropout=0.0),
+        data=replace(experiment.data, jitter=0.1, crop=2),
         training=replace(experiment.training, optimizer="adamw", lr=1.5e-3, weight_decay=0.05,
-                         warmup=100, clip=1.0, final_lr=1e-5, batches_per_epoch=12),
+                         warmup=100, clip=1.0, final_lr=1e-5, batch_size=64,
+                         batches_per_epoch=20, monitor_every=20, validate_every=40),
     )
 
 

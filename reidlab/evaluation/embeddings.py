@@ -76,8 +76,8 @@ def embed_images(model, images: np.ndarray, chosen, batch_size: int = 256):
     chosen, identity, cloth = list(chosen), [], []
     for k in range(0, len(chosen), batch_size):
         parts, _ = model.split(to_tensor(images[chosen[k:k + batch_size]]).to(device))
-        identity.append(model.id_heads.image(parts.identity).float().cpu())
-        cloth.append(model.cloth_heads.image(parts.cloth).float().cpu())
+        for found, vectors in zip((identity, cloth), model.embed(parts), strict=True):
+            found.append(vectors.float().cpu())
     return torch.cat(identity).numpy(), torch.cat(cloth).numpy()
 
 

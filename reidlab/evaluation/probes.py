@@ -2,9 +2,11 @@
 
 Probes are scikit-learn's, so that measured leakage does not depend on our own optimiser.
 """
+import os
 import warnings
 
 import numpy as np
+from joblib import Parallel, delayed
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
@@ -85,15 +87,17 @@ def probe_matrix(fit: Embeddings, judge: Embeddings) -> dict:
         return {}
     vectors = {"identity": (fit.id_image, judge.id_image),
                "clothing": (fit.cloth_image, judge.cloth_image)}
-    each, mlp = {}, {}
-    for vector, (seen, unseen) in vectors.items():
-        def read(factor, kind, seen=seen, unseen=unseen):
-            return probe(seen, [r.factors[factor] for r in fit.records], unseen,
-                         [r.factors[factor] for r in judge.records], kind=kind,
-                         groups=judge.pids)
-
-        each[vector] = {f: read(f, "logistic") for f in IDENTITY + CLOTHING}
-        mlp[vector] = {f: read(f, "mlp") for f in HEADLINE}
+    asked = [(vector, factor, kind) for vector in vectors
+             for kind, factors in (("logistic", IDENTITY + CLOTHING), ("mlp", HEADLINE))
+             for factor in factors]
+    answers = Parallel(n_jobs=min(4, os.cpu_count() or 1))(delayed(probe)(
+        vectors[vector][0], [r.factors[factor] for r in fit.records],
+        vectors[vector][1], [r.factors[factor] for r in judge.records],
+        kind=kind, groups=judge.pids) for vector, factor, kind in asked)
+    each: dict = {vector: {} for vector in vectors}
+    mlp: dict = {vector: {} for vector in vectors}
+    for (vector, factor, kind), answer in zip(asked, answers, strict=True):
+        (each if kind == "logistic" else mlp)[vector][factor] = answer
     matrix = {vector: {kind: {key: float(np.mean([each[vector][f][key] for f in factors]))
                               for key in ("above", "chance", "null")}
                        for kind, factors in (("identity", IDENTITY), ("clothing", CLOTHING))}

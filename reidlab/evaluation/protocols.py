@@ -81,6 +81,25 @@ def tables(found: Embeddings, cloth_weight: float) -> dict:
     return out
 
 
+def id_accuracy(found: Embeddings) -> dict:
+    """Naming unseen people: each picture in another outfit goes to the person whose mean identity
+    vector, over the pictures in the described outfit, is nearest.
+
+    Returns:
+        ``accuracy``, ``chance``, ``people``, ``pictures``; empty where outfits are unknown.
+    """
+    keep, pids = described(found.records), found.pids
+    if keep.all():
+        return {}
+    people, group = np.unique(pids[keep], return_inverse=True)
+    centres = np.zeros((len(people), found.id_image.shape[1]))
+    np.add.at(centres, group, found.id_image[keep])
+    centres /= np.linalg.norm(centres, axis=1, keepdims=True)
+    named = people[(found.id_image[~keep] @ centres.T).argmax(axis=1)]
+    return {"accuracy": float((named == pids[~keep]).mean()), "chance": 1 / len(people),
+            "people": len(people), "pictures": int((~keep).sum())}
+
+
 def lure_rate(similarity: np.ndarray, query_outfits: np.ndarray, gallery_outfits: np.ndarray
               ) -> float:
     """Share of queries whose best hit wears the query's outfit, in a gallery where the person

@@ -8,7 +8,7 @@ from reidlab.data.records import TextImageData
 from reidlab.evaluation.dependence import dependence, permutation_level
 from reidlab.evaluation.embeddings import Embeddings, embed
 from reidlab.evaluation.probes import probe_matrix
-from reidlab.evaluation.protocols import tables
+from reidlab.evaluation.protocols import id_accuracy, tables
 from reidlab.files import write_json
 from reidlab.models.building import load
 from reidlab.runs.folder import RunFolder, provenance
@@ -48,6 +48,7 @@ def evaluate(run_dir: str | Path, data: TextImageData | None = None) -> dict:
                    for name, split in (("train", data.train), ("val", data.val),
                                        ("test", data.test))},
         "tables": {"val": tables(val, weight), "test": tables(test, weight)},
+        "classification": id_accuracy(test),
         "probes": probe_matrix(val, test),
         "dependence": _dependence(test),
         "parameters": sum(p.numel() for p in model.parameters()),

@@ -62,6 +62,23 @@ def multi_positive(image: Tensor, text: Tensor, image_keys: Tensor, text_keys: T
     return (_spread(logits, positive) + _spread(logits.T, positive.T)) / 2
 
 
+def summed_scores(pairs: list[tuple[Tensor, Tensor]], keys: Tensor, *,
+                  temperature: float | Tensor = 0.1) -> Tensor:
+    """Symmetric contrast on the sum of several cosines: identity and clothing as retrieval adds
+    them.
+
+    Args:
+        pairs: (image, text) of each side, (B, D) each; normalised here.
+        keys: (B,) integers; equal keys (one person in one outfit) are positives.
+
+    Returns:
+        Scalar in nats; `multi_positive` when there is one pair and all texts say something.
+    """
+    logits = sum(similarity(image, text) for image, text in pairs) / temperature
+    positive = keys[:, None] == keys[None, :]
+    return (_spread(logits, positive) + _spread(logits.T, positive)) / 2
+
+
 def same_person_other_picture(image: Tensor, pids: Tensor, *, temperature: float | Tensor = 0.1
                               ) -> Tensor:
     """Supervised contrast among pictures: all pictures of one person are positives.

@@ -16,6 +16,7 @@ from reidlab.losses.contrastive import (
     multi_positive,
     one_way_info_nce,
     same_person_other_picture,
+    summed_scores,
 )
 from reidlab.losses.decoupling import cka_linear, decoupler
 from reidlab.losses.identity import classification, gate_regularization
@@ -70,16 +71,20 @@ class TotalLoss(nn.Module):
             epoch: from 1; the clock of the notes' ramps.
             progress: share of training done, in [0, 1]; the clock of ``decouple_ramp``.
             words: ``{"id": (B, V), "cloth": (B, V)}`` bags of words, for the ``words`` term.
-
-        Raises:
-            KeyError: a term needs an output the model does not give; the name says which.
         """
         terms = {name: getattr(self, f"_{name}")(out, batch, epoch, words)
                  for name in self.weights}
-        ramp = min(1.0, progress / self.config.decouple_ramp) if self.config.decouple_ramp else 1.0
+        ramp = self.ramp(progress)
         scale = {"decouple": ramp, "words": ramp}
         terms["total"] = sum(self.weights[n] * scale.get(n, 1.0) * t for n, t in terms.items())
         return terms
+
+    def ramp(self, progress: float) -> float:
+        """Strength in [0, 1] of the dependence terms; they wait for something to part."""
+        since = progress - self.config.decouple_from
+        if since < 0:
+            return 0.0
+        return min(1.0, since / self.config.decouple_ramp) if self.config.decouple_ramp else 1.0
 
     def _info_nce(self, out, batch, epoch, words):
         said = torch.tensor([bool(t) for t in batch.id_text], device=batch.pid.device)
@@ -130,6 +135,17 @@ class TotalLoss(nn.Module):
 
     def _gate_regularization(self, out, batch, epoch, words):
         return gate_regularization(out.gate)
+
+    def _fusion_gate(self, out, batch, epoch, words):
+        return gate_regularization(out.gate_weights)
+
+    def _as_dressed(self, out, batch, epoch, words):
+        both = [bool(i and c) for i, c in zip(batch.id_text, batch.cloth_text, strict=True)]
+        keep = batch.is_matched & torch.tensor(both, device=batch.pid.device)
+        _, key = torch.stack([batch.pid, batch.outfit], 1).unique(dim=0, return_inverse=True)
+        return summed_scores([(out.image_embeds[keep], out.id_text_embeds[keep]),
+                              (out.cloth_image_embeds[keep], out.cloth_text_embeds[keep])],
+                             key[keep], temperature=self.temperature)
 
     def _id_image(self, out, batch, epoch, words):
         return same_person_other_picture(out.image_embeds, batch.pid,

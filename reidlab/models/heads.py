@@ -3,6 +3,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reidlab.config import Heads
+from reidlab.errors import ReidlabError
 
 
 def _mlp(config: Heads) -> nn.Sequential:
@@ -34,3 +35,39 @@ class JointHeads(nn.Module):
     def text(self, pooled: Tensor) -> Tensor:
         """(B, D) → (B, embedding), unit norm."""
         return F.normalize(self.text_mlp(self.shared_mlp(pooled)), dim=-1)
+
+
+class LinearHeads(nn.Module):
+    """One linear layer and one BatchNorm a modality.
+
+    Trained from scratch for minutes, features learn far faster behind it than behind the notes'
+    two hidden layers, and the BatchNorm alone keeps embeddings from collapsing to one point.
+
+    Args:
+        config: width of the embedding.
+        dim: width D of the pooled features.
+    """
+
+    def __init__(self, config: Heads, dim: int):
+        super().__init__()
+        self.image_head, self.text_head = (
+            nn.Sequential(nn.Linear(dim, config.embedding), nn.BatchNorm1d(config.embedding))
+            for _ in range(2))
+
+    def image(self, pooled: Tensor) -> Tensor:
+        """(B, D) → (B, embedding), unit norm."""
+        return F.normalize(self.image_head(pooled), dim=-1)
+
+    def text(self, pooled: Tensor) -> Tensor:
+        """(B, D) → (B, embedding), unit norm."""
+        return F.normalize(self.text_head(pooled), dim=-1)
+
+
+HEADS = {"joint": JointHeads, "linear": LinearHeads}
+
+
+def build_heads(config: Heads, dim: int) -> nn.Module:
+    """The heads called ``config.name`` for features of width `dim`."""
+    if config.name not in HEADS:
+        raise ReidlabError(f"unknown heads.name {config.name!r}; known: {', '.join(HEADS)}")
+    return HEADS[config.name](config, dim)

@@ -17,7 +17,8 @@ from reidlab.encoders.bert import TextEncoder
 from reidlab.encoders.vit import build_vit
 from reidlab.errors import ReidlabError
 from reidlab.fusion import build_fusion
-from reidlab.models.heads import JointHeads
+from reidlab.models.erasure import Erasure
+from reidlab.models.heads import build_heads
 from reidlab.models.parallel import gather
 
 log = logging.getLogger(__name__)
@@ -83,8 +84,9 @@ class TextImageModel(nn.Module):
             raise ReidlabError(f"image width {dim} and text width {self.text_encoder.dim} must "
                                "agree: both go through one shared layer")
         self.disentangle = build_disentangler(experiment.disentangle, dim)
-        self.id_heads = JointHeads(heads, dim)
-        self.cloth_heads = JointHeads(heads, dim) if heads.separate else self.id_heads
+        self.id_heads = build_heads(heads, dim)
+        self.cloth_heads = build_heads(heads, dim) if heads.separate else self.id_heads
+        self.id_erasure = Erasure(heads.embedding) if heads.erase else nn.Identity()
         self.id_classifier = None
         if experiment.loss.weights.cls:
             self.id_classifier = nn.Linear(dim, classes or 8000)
@@ -102,13 +104,18 @@ class TextImageModel(nn.Module):
         tokens = self.visual_encoder(image).last_hidden_state
         return self.disentangle(tokens, want_maps), tokens
 
+    def embed(self, parts: SplitFeatures) -> tuple[Tensor, Tensor]:
+        """Pooled features → identity and clothing embeddings, (B, 256) each, unit norm."""
+        return (self.id_erasure(self.id_heads.image(parts.identity)),
+                self.cloth_heads.image(parts.cloth))
+
     def encode_image(self, image: Tensor | None) -> Tensor | None:
         """(B, 3, H, W) → (B, 256) identity embedding, unit norm; None → None."""
-        return None if image is None else self.id_heads.image(self.split(image)[0].identity)
+        return None if image is None else self.embed(self.split(image)[0])[0]
 
     def encode_cloth_image(self, image: Tensor | None) -> Tensor | None:
         """(B, 3, H, W) → (B, 256) clothing embedding, unit norm; None → None."""
-        return None if image is None else self.cloth_heads.image(self.split(image)[0].cloth)
+        return None if image is None else self.embed(self.split(image)[0])[1]
 
     def encode_text(self, text: Texts | None) -> Tensor | None:
         """Identity description → (B, 256), or (256,) for a single string; None → None."""
@@ -118,7 +125,7 @@ class TextImageModel(nn.Module):
         """Clothing description → (B, 256), or (256,) for a single string; None → None."""
         return self._encode(text, self.cloth_heads)
 
-    def _encode(self, text: Texts | None, heads: JointHeads) -> Tensor | None:
+    def _encode(self, text: Texts | None, heads: nn.Module) -> Tensor | None:
         if text is None:
             return None
         embeds = heads.text(self.text_encoder([text] if isinstance(text, str) else list(text)))
@@ -137,8 +144,8 @@ class TextImageModel(nn.Module):
             parts, tokens = self.split(image, want_maps)
             out.id_embeds, out.cloth_embeds = gather(parts.identity), gather(parts.cloth)
             out.gate = None if parts.gate is None else gather(parts.gate)
-            out.image_embeds = self.id_heads.image(out.id_embeds)
-            out.cloth_image_embeds = self.cloth_heads.image(out.cloth_embeds)
+            out.image_embeds, out.cloth_image_embeds = self.embed(
+                SplitFeatures(out.id_embeds, out.cloth_embeds))
             if self.id_classifier is not None:
                 out.id_logits = self.id_classifier(out.id_embeds)
             if want_maps:

@@ -6,6 +6,7 @@ import math
 import sys
 import time
 
+import numpy as np
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from tqdm import tqdm
@@ -172,6 +173,9 @@ class _Session:
         if config.clip:
             row["gradient/total"] = float(
                 accelerator.clip_grad_norm_(self.parameters, config.clip))
+        if out.id_logits is not None:
+            right = out.id_logits.argmax(dim=1) == batch.pid
+            row["train/id_accuracy"] = right.float().mean().item()
         if out.gate_weights is not None:
             row["gate/image_weight"] = out.gate_weights[:, 0].mean().item()
         self.optimizer.step()
@@ -195,6 +199,7 @@ class _Session:
 
     def validate(self) -> dict[str, float]:
         """Scores on the validation people as dressed; the best weights are kept."""
+        erased = self.fit_erasure()
         found = embed(self.inner, self.data.val, pictures=validation_pictures(self.data.val))
         asked = score_as_dressed(found, self.experiment.scoring.cloth_weight)["text_to_image"]
         report = rank(*asked)
@@ -202,8 +207,20 @@ class _Session:
             self.best = report.map
             if self.accelerator.is_main_process:
                 checkpoint.save(self.run.best, self.parts, step=self.step, map=report.map)
-        return {"val/R1": report.r1, "val/R5": report.r5, "val/mAP": report.map,
+        return erased | {"val/R1": report.r1, "val/R5": report.r5, "val/mAP": report.map,
                 "val/mINP": report.minp}
+
+    def fit_erasure(self, most: int = 6000) -> dict[str, float]:
+        """Fit the erasure, where the model has one, on training pictures and their captions."""
+        if not self.experiment.heads.erase:
+            return {}
+        erasure, count = self.inner.id_erasure, len(self.data.train.records)
+        erasure.reset()
+        found = embed(self.inner, self.data.train, pictures=range(0, count, -(-count // most)))
+        first = np.flatnonzero(found.caption == 0)  # one caption a picture, in picture order
+        erased = erasure.fit(torch.from_numpy(found.id_image),
+                             torch.from_numpy(found.cloth_text[first]))
+        return {"erasure/directions": erased}
 
     def save(self) -> None:
         """Write the checkpoint that resuming reads."""

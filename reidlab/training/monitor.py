@@ -27,8 +27,7 @@ class Monitor:
         try:
             parts, _ = model.split(self.image.to(next(model.parameters()).device))
             raw = dependence(parts.identity, parts.cloth)
-            embedded = dependence(model.id_heads.image(parts.identity),
-                                  model.cloth_heads.image(parts.cloth))
+            embedded = dependence(*model.embed(parts))
         finally:
             model.train(was_training)
         seen = {f"monitor/id_cloth_{name}": value for name, value in raw.items()}

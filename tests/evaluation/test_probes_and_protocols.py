@@ -7,7 +7,7 @@ from reidlab.data.records import Record
 from reidlab.evaluation.dependence import dependence, permutation_level
 from reidlab.evaluation.embeddings import Embeddings, embed
 from reidlab.evaluation.probes import probe
-from reidlab.evaluation.protocols import described, lure_rate, tables
+from reidlab.evaluation.protocols import described, id_accuracy, lure_rate, tables
 from reidlab.models.building import load
 
 RNG = np.random.default_rng(0)
@@ -90,6 +90,16 @@ def test_unknown_outfits_give_the_public_protocol_only(truth):
     assert "ceiling" not in found["as_dressed"]["text_to_image"]
 
 
+@pytest.mark.covers("R12")
+def test_naming_people_from_one_outfit_to_the_others(truth):
+    found = id_accuracy(truth)
+    assert found == {"accuracy": 1.0, "chance": 1 / 12, "people": 12, "pictures": 96}
+    n = len(truth.records)
+    dressed = Embeddings(truth.records, truth.cloth_image, truth.cloth_image, truth.cloth_text,
+                         truth.cloth_text, np.arange(n), np.zeros(n, int))
+    assert id_accuracy(dressed)["accuracy"] < 0.3
+
+
 def test_lure_rate_by_hand():
     similarity = np.array([[0.9, 0.1], [0.2, 0.8]])
     assert lure_rate(similarity, np.array([7, 7]), np.array([7, 8])) == 0.5
@@ -154,4 +164,5 @@ def test_the_report_has_every_table_with_chance_ceiling_and_probes(run):
                 assert {"r1", "r5", "r10", "map", "minp", "chance", "ceiling", "queries",
                         "skipped"} <= set(scores)
     assert set(report["probes"]["matrix"]) == {"identity", "clothing"}
+    assert 0 <= report["classification"]["accuracy"] <= 1
     assert {"cka", "cka_permutation_95"} <= set(report["dependence"])

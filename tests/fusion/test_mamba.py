@@ -7,7 +7,6 @@ import torch
 from reidlab.config import Fusion
 from reidlab.fusion import build_fusion
 from reidlab.fusion.mamba import MambaFusion
-from reidlab.losses.identity import gate_regularization
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +49,17 @@ def test_as_written_gate_and_gate_attention_change_nothing(fusion):
 
 @pytest.mark.covers("L10")
 def test_fusion_gate_can_be_regularised_and_is_not_by_default():
-    assert gate_regularization(torch.tensor([[0.5, 0.5]])).item() == 0
-    assert gate_regularization(torch.tensor([[1.0, 0.0]])).item() == 0.25
+    from reidlab.losses.total import TotalLoss
+    from reidlab.models.text_image import TextImageOutput
+    from tests.conftest import mini
+    assert "fusion_gate" not in TotalLoss(mini("attention").loss, 8, 8).weights
+    weights = {f"loss__weights__{n}": 0.0 for n in (
+        "info_nce", "cls", "bio", "cloth", "cloth_adv", "cloth_match", "decouple",
+        "gate_regularization")}
+    loss = TotalLoss(mini("attention", **weights, loss__weights__fusion_gate=2.0).loss, 8, 8)
+    out = TextImageOutput(gate_weights=torch.tensor([[1.0, 0.0], [0.5, 0.5]]))
+    terms = loss(out, None, 1)
+    assert terms["fusion_gate"].item() == 0.125 and terms["total"].item() == 0.25
 
 
 @pytest.mark.covers("F3")

@@ -12,6 +12,7 @@ from reidlab.losses.contrastive import (
     multi_positive,
     one_way_info_nce,
     same_person_other_picture,
+    summed_scores,
 )
 from reidlab.losses.identity import classification, gate_regularization
 
@@ -175,3 +176,13 @@ def test_bounds_of_both_adversaries():
 def test_wrong_shape_says_what_it_got():
     with pytest.raises(ValueError, match=r"\(4, 2\) and \(3, 2\)"):
         info_nce(torch.randn(4, 2), torch.randn(3, 2))
+
+
+def test_summed_scores_add_the_cosines_of_both_sides():
+    (a, b), (c, d), keys = pairs(5, seed=1), pairs(5, seed=2), torch.tensor([0, 1, 2, 3, 3])
+    one = summed_scores([(a, b)], keys)
+    assert one.item() == pytest.approx(multi_positive(a, b, keys, keys).item())
+    joined = [torch.cat([F.normalize(x, dim=1), F.normalize(y, dim=1)], 1) for x, y in
+              ((a, c), (b, d))]  # the cosine of joined unit vectors is half the sum
+    assert summed_scores([(a, b), (c, d)], keys, temperature=0.2).item() == pytest.approx(
+        multi_positive(*joined, keys, keys, temperature=0.1).item(), rel=1e-5)

@@ -108,14 +108,25 @@ def test_missing_inputs_give_none_in_the_right_places(model, given):
 
 @pytest.mark.covers("E10")
 def test_heads_share_their_first_layer_and_keep_the_notes_order():
-    written, apart = (build(preset(n), classes=4) for n in ("attention", "corrected"))
+    written = build(preset("attention"), classes=4)
     assert written.cloth_heads is written.id_heads
-    assert apart.cloth_heads is not apart.id_heads
-    for heads in (written.id_heads, apart.cloth_heads):
-        assert (heads.shared_mlp.out_features, heads.image_mlp[3].out_features) == (512, 256)
-        kinds = [type(layer).__name__ for layer in heads.image_mlp]
+    heads = written.id_heads
+    assert (heads.shared_mlp.out_features, heads.image_mlp[3].out_features) == (512, 256)
+    for mlp in (heads.image_mlp, heads.text_mlp):
+        kinds = [type(layer).__name__ for layer in mlp]
         assert kinds == ["BatchNorm1d", "ReLU", "Dropout", "Linear"] * 2
-    assert written.id_heads.image_mlp[2].p == 0.2 and written.feat_dim == 256
+    assert heads.image_mlp[2].p == 0.2 and written.feat_dim == 256
+
+
+def test_corrected_gives_each_stream_heads_and_batch_statistics_of_its_own():
+    apart = build(preset("corrected"))
+    assert apart.cloth_heads is not apart.id_heads
+    apart.train()
+    apart(picture(4), cloth_text=CLOTHES * 2, id_text=IDS * 2)
+    means = [h.image_head[1].running_mean for h in (apart.id_heads, apart.cloth_heads)]
+    assert not torch.allclose(*means)
+    with pytest.raises(ValueError, match="unknown heads.name 'deep'; known: joint, linear"):
+        build(preset("corrected", heads__name="deep"))
 
 
 @pytest.mark.covers("E11")

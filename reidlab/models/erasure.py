@@ -1,0 +1,79 @@
+"""Remove from one factor's vector what the other factor's captions can be read from, linearly.
+
+Shapes: B samples, E embedding width.
+"""
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+RIDGE = 1e-3   # of the mean variance, added before whitening
+DIRECTIONS = 60  # principal directions of the captions that are looked at
+
+
+class Erasure(nn.Module):
+    """A projection fitted in closed form, silent until then and while training.
+
+    Vectors are whitened, so that weak directions count as much as strong ones (a dependence
+    penalty such as CKA overlooks them; a probe does not). Directions along which they co-vary with
+    the other side's captions more than shuffled captions ever do are projected out.
+
+    Fitted on training people and their captions only; no factor, label or held-out picture is
+    used. It guards against linear readers; `evaluation.probes` also asks a non-linear one.
+
+    Args:
+        dim: embedding width E.
+
+    Source: least-squares concept erasure, arXiv:2306.03819, with a permutation threshold.
+    """
+
+    def __init__(self, dim: int):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(dim))
+        self.register_buffer("keep", torch.eye(dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, E) unit vectors → (B, E) unit vectors."""
+        if self.training:
+            return x
+        return F.normalize((x - self.mean) @ self.keep.T + self.mean, dim=-1)
+
+    def reset(self) -> None:
+        """Erase nothing."""
+        self.mean.zero_()
+        self.keep.copy_(torch.eye(len(self.mean)))
+
+    @torch.no_grad()
+    def fit(self, x: Tensor, other: Tensor, seed: int = 0) -> int:
+        """Find the directions of `x` that tell about `other`, and erase them from now on.
+
+        Args:
+            x: (B, E) vectors that were not erased yet.
+            other: (B, D) caption vectors of the other factor for the same pictures.
+            seed: of the shuffling that sets the threshold.
+
+        Returns:
+            Number of erased directions.
+        """
+        device, x, other = self.mean.device, x.double().cpu(), other.double().cpu()
+        mean = x.mean(dim=0)
+        centred, said = x - mean, _whitened(other)
+        value, vector = torch.linalg.eigh(centred.T @ centred / len(x))
+        value = value.clamp(min=0) + RIDGE * value.mean()
+        whiten = vector @ torch.diag(value.rsqrt()) @ vector.T
+        colour = vector @ torch.diag(value.sqrt()) @ vector.T
+        order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))
+        by_chance = torch.linalg.svdvals(whiten @ centred.T @ said[order] / len(x))[0]
+        left, strength, _ = torch.linalg.svd(whiten @ centred.T @ said / len(x),
+                                             full_matrices=False)
+        told = left[:, strength > by_chance]
+        keep = torch.eye(x.shape[1], dtype=x.dtype) - colour @ told @ told.T @ whiten
+        self.mean.copy_(mean.float().to(device))
+        self.keep.copy_(keep.float().to(device))
+        return told.shape[1]
+
+
+def _whitened(x: Tensor) -> Tensor:
+    """Leading principal components, each of variance one."""
+    left, strength, _ = torch.linalg.svd(x - x.mean(dim=0), full_matrices=False)
+    count = min(DIRECTIONS, int((strength > 1e-6 * strength[0]).sum()))
+    return left[:, :count] * len(x) ** 0.5

@@ -1,0 +1,61 @@
+"""What is erased, what is kept, and when."""
+import pytest
+import torch
+import torch.nn.functional as F
+
+from reidlab.evaluation.probes import probe
+from reidlab.models.building import build
+from reidlab.models.erasure import Erasure
+from tests.conftest import mini
+
+
+@pytest.fixture
+def mixed():
+    """Vectors that hold identity in strong directions and clothing in weak ones."""
+    generator = torch.Generator().manual_seed(0)
+    who = torch.randint(4, (3000,), generator=generator)
+    worn = torch.randint(4, (3000,), generator=generator)
+    noise = torch.randn(3000, 32, generator=generator)
+    place = torch.linalg.qr(torch.randn(32, 8, generator=generator))[0]
+    x = (F.one_hot(who, 4).float() @ place[:, :4].T + 0.1 * F.one_hot(worn, 4) @ place[:, 4:].T
+         + 0.02 * noise)
+    captions = F.one_hot(worn, 4).float() + 0.3 * torch.randn(3000, 4, generator=generator)
+    return F.normalize(x, dim=1), captions, who.numpy(), worn.numpy()
+
+
+def above(x, labels):
+    return probe(x[:2000], labels[:2000], x[2000:], labels[2000:], permutations=2)["above"]
+
+
+def test_clothing_becomes_unreadable_and_identity_stays(mixed):
+    x, captions, who, worn = mixed
+    erasure = Erasure(32).eval()
+    assert torch.allclose(erasure(x), x, atol=1e-6)  # silent until fitted
+    assert above(x, worn) > 0.7 and above(x, who) > 0.7
+    assert erasure.fit(x[:2000], captions[:2000]) == 3  # four kinds of clothing span three
+    assert abs(above(erasure(x), worn)) < 0.08 and above(erasure(x), who) > 0.7
+    assert torch.allclose(erasure(x).norm(dim=1), torch.ones(3000), atol=1e-5)
+
+
+def test_unrelated_captions_erase_nothing(mixed):
+    x, captions, _, _ = mixed
+    order = torch.randperm(3000, generator=torch.Generator().manual_seed(5))
+    erasure = Erasure(32).eval()
+    assert erasure.fit(x, captions[order]) <= 1
+
+
+def test_training_sees_vectors_as_they_are_and_reset_forgets(mixed):
+    x, captions, _, _ = mixed
+    erasure = Erasure(32)
+    erasure.fit(x, captions)
+    assert torch.equal(erasure.train()(x), x)
+    assert not torch.allclose(erasure.eval()(x), x, atol=1e-3)
+    erasure.reset()
+    assert torch.allclose(erasure(x), x, atol=1e-6)
+
+
+def test_only_designs_that_ask_for_it_erase():
+    assert not isinstance(build(mini("attention"), 4).id_erasure, Erasure)
+    model = build(mini("corrected"))
+    assert isinstance(model.id_erasure, Erasure)
+    assert not list(model.id_erasure.parameters())  # nothing that could be trained around

@@ -1,0 +1,86 @@
+"""Notebooks: clean files, and the final one from a clean kernel at a small size."""
+import json
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from reidlab.errors import MissingPath, ReidlabError
+from reidlab.notebook import check, execute
+from tests.conftest import MINI
+
+NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
+FIGURES = Path(__file__).parent.parent / "figures"
+
+
+@pytest.mark.parametrize("file", NOTEBOOKS, ids=lambda f: f.stem)
+def test_stored_without_outputs_with_a_kernel_and_short_cells(file):
+    notebook = nbformat.read(file, as_version=4)
+    assert notebook.metadata.kernelspec.name == "python3"
+    ids = [cell.id for cell in notebook.cells]
+    assert len(set(ids)) == len(ids) and all(re.fullmatch(r"[a-z-]+", i) for i in ids)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            assert not cell.outputs and cell.execution_count is None
+            assert cell.source.count("\n") < 20, cell.id
+            assert not re.search(r"^(class |def )", cell.source, re.M), cell.id
+
+
+@pytest.mark.parametrize("file", NOTEBOOKS, ids=lambda f: f.stem)
+def test_every_claim_has_one_check_and_every_figure_is_saved(file):
+    cells = nbformat.read(file, as_version=4).cells
+    prose = "".join(c.source for c in cells if c.cell_type == "markdown")
+    code = "".join(c.source for c in cells if c.cell_type == "code")
+    claims = re.findall(r"\[(C\d+\.\d+)\]", prose)
+    assert sorted(claims) == sorted(re.findall(r'check\("(C\d+\.\d+)"', code))
+    shown = set(re.findall(r"figures/(\w+)\.svg", prose))
+    assert shown == set(re.findall(r'save_figure\(\w+, "(\w+)"', code))
+    for name in shown:  # committed, and traceable to this notebook
+        origin = json.loads((FIGURES / f"{name}.json").read_text())
+        assert origin["notebook"] == file.stem and (FIGURES / f"{name}.svg").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.covers("R11", "R12")
+def test_the_final_notebook_runs_from_a_clean_kernel(tmp_path, cache, capsys):
+    notebook = nbformat.read(NOTEBOOKS[-1], as_version=4)
+    cell = next(c for c in notebook.cells if "parameters" in c.metadata.get("tags", []))
+    small = MINI | {"training.epochs": 2, "training.batches_per_epoch": 3}
+    cell.source += (f"\nCHANGES = {small!r}\nRUNS = {str(tmp_path / 'runs')!r}"
+                    f"\nFIGURES = {str(tmp_path / 'figures')!r}")
+    for claim in notebook.cells:  # a dozen steps prove no claim; the claims are checked in full
+        if claim.id == "check":
+            claim.source = "print('claims skipped')"
+    nbformat.write(notebook, tmp_path / "n.ipynb")
+    assert execute(tmp_path / "n.ipynb") == ""
+    out = capsys.readouterr().out
+    assert "| as dressed, text → image | corrected |" in out
+    table = (tmp_path / "figures" / "12_results.md").read_text()
+    assert table.strip() in out
+    for name in ("12_people", "12_curves", "12_probes", "12_ranked"):
+        assert (tmp_path / "figures" / f"{name}.svg").exists()
+
+
+def test_a_failing_cell_is_reported(tmp_path):
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1 / 0")])
+    nbformat.write(notebook, tmp_path / "n.ipynb")
+    assert "ZeroDivisionError" in execute(tmp_path / "n.ipynb")
+    with pytest.raises(MissingPath):
+        execute(tmp_path / "none.ipynb")
+    (tmp_path / "bad.ipynb").write_text("{")
+    with pytest.raises(ReidlabError, match="no readable notebook"):
+        execute(tmp_path / "bad.ipynb")
+
+
+def test_checks_hold_or_raise_and_are_collected(tmp_path):
+    assert check("C99.1", 1.0, "<", 2, tmp_path)
+    with pytest.raises(AssertionError, match="C99.2: 3 < 2 does not hold"):
+        check("C99.2", 3, "<", 2, tmp_path)
+    kept = json.loads((tmp_path / "checks_99.json").read_text())
+    assert kept["C99.1"]["holds"] and not kept["C99.2"]["holds"]
+
+
+def test_the_readme_shows_what_the_notebook_wrote():
+    readme = (FIGURES.parent / "README.md").read_text()
+    assert (FIGURES / "12_results.md").read_text().strip() in readme
