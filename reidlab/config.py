@@ -5,7 +5,6 @@ An `Experiment` is plain data: it is written to ``config.json`` as it is, and
 """
 import dataclasses
 import difflib
-import types
 import typing
 from dataclasses import dataclass, field, fields, replace
 
@@ -204,8 +203,7 @@ LEAST = {  # smallest value that makes sense
     "training.weight_decay": 0, "training.warmup": 0, "training.clip": 0,
     "training.monitor_every": 1, "training.validate_every": 1, "training.checkpoint_every": 1,
     "loss.temperature": 1e-6, "loss.label_smoothing": 0, "loss.decouple_from": 0,
-    "loss.decouple_ramp": 0,
-    "scoring.cloth_weight": 0,
+    "loss.decouple_ramp": 0, "scoring.cloth_weight": 0,
 }
 
 
@@ -268,7 +266,7 @@ def _set(config, path: list[str], value, name: str):
 
 def _fit(value, kind, name: str):
     """`value` as the field's type; text is parsed, wrong types are refused."""
-    kinds = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+    kinds = typing.get_args(kind) or (kind,)
     if value is None or value in ("none", "None"):
         if type(None) in kinds:
             return None

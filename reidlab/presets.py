@@ -82,7 +82,7 @@ def tiny(experiment: Experiment) -> Experiment:
         data=replace(experiment.data, jitter=0.1, crop=2),
         training=replace(experiment.training, optimizer="adamw", lr=1.5e-3, weight_decay=0.05,
                          warmup=100, clip=1.0, final_lr=1e-5, batch_size=64,
-                         batches_per_epoch=20, monitor_every=20, validate_every=40),
+                         batches_per_epoch=22, monitor_every=22, validate_every=40),
     )
 
 

@@ -34,7 +34,7 @@ def test_fields_change_by_name_from_text():
     ({"image.stem": "maybe"}, "takes bool"), ({"training.lr": "none"}, "cannot be none"),
     ({"text.pooling": "max"}, "known: cls, masked_mean"), ({"image.height": 100}, "no multiple"),
     ({"image.heads": 3}, "not divisible"), ({"training.lr": "nan"}, "at least 0"),
-    ({"training.batch_size": 30}, "no multiple of data.images_per_person"),
+    ({"training.batch_size": 31}, "no multiple of data.images_per_person"),
 ])
 def test_wrong_fields_are_named(changes, says):
     with pytest.raises(ReidlabError, match=says):

@@ -2,11 +2,12 @@
 
 Shapes: B batch, L tokens, D width.
 """
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Sequence
 
 import torch
-from tokenizers import BertWordPieceTokenizer
+from tokenizers.normalizers import BertNormalizer
+from tokenizers.pre_tokenizers import BertPreTokenizer
 from torch import Tensor, nn
 from transformers import BertConfig, BertModel, BertTokenizer
 
@@ -22,14 +23,22 @@ SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 def train_tokenizer(captions: Sequence[str], words: int = 2000) -> BertTokenizer:
     """A lower-casing WordPiece tokenizer of the words in `captions`, without any download.
 
+    Its vocabulary is every letter and the most frequent whole words, ordered by count and
+    spelling: unlike a trained merge order it is the same in every process, so that a seed fixes a
+    run. Unknown words fall into letters.
+
     Args:
         captions: training captions only.
-        words: most entries of the vocabulary.
+        words: most words of the vocabulary; those seen once are left out.
     """
-    pieces = BertWordPieceTokenizer(lowercase=True)
-    pieces.train_from_iterator(captions, vocab_size=words, min_frequency=2,
-                               special_tokens=SPECIAL, show_progress=False)
-    return BertTokenizer(vocab=pieces.get_vocab(), do_lower_case=True)
+    normalize, cut = BertNormalizer(lowercase=True), BertPreTokenizer()
+    counts = Counter(word for caption in captions for word, _ in
+                     cut.pre_tokenize_str(normalize.normalize_str(caption)))
+    letters = sorted(set("".join(counts)))
+    frequent = sorted((w for w, n in counts.items() if n > 1 and len(w) > 1),
+                      key=lambda w: (-counts[w], w))[:words]
+    entries = dict.fromkeys([*SPECIAL, *letters, *(f"##{x}" for x in letters), *frequent])
+    return BertTokenizer(vocab={entry: k for k, entry in enumerate(entries)}, do_lower_case=True)
 
 
 class Tokens:

@@ -45,7 +45,7 @@ def test_labels_are_contiguous_and_records_complete(data):
 
 
 def test_a_batch_brings_each_person_in_several_outfits(data):
-    batch = Batches(data.train, mini())(0)
+    batch = Batches(data.train, mini(data__images_per_person=4))(0)
     people, counts = np.unique(batch.pid.numpy(), return_counts=True)
     assert len(people) == 8 and (counts == 4).all()
     for person in people:
@@ -105,7 +105,7 @@ def test_cached_pictures_are_the_drawn_ones(data):
 
 
 def test_too_few_people_for_a_batch_are_named(data):
-    with pytest.raises(ValueError, match="a batch of 512 needs 128 people"):
+    with pytest.raises(ValueError, match="a batch of 512 needs 256 people at 2 images"):
         Batches(data.train, mini(training__batch_size=512))
 
 

@@ -33,6 +33,12 @@ def test_tokens_are_lower_cased_framed_cut_and_padded(tokenizer):
     assert mask[0].tolist() == [1] * 5 + [0] * 3 and (ids[0, 5:] == tokenizer.pad_token_id).all()
 
 
+def test_the_vocabulary_is_the_same_in_any_order_of_captions(tokenizer):
+    assert train_tokenizer(CAPTIONS[::-1]).get_vocab() == tokenizer.get_vocab()
+    assert tokenizer.tokenize("grey xylophone")[0] == "grey"
+    assert len(tokenizer.tokenize("manhair")) > 1  # words it never saw fall into pieces
+
+
 @pytest.mark.covers("E9")
 def test_ids_are_kept_bounded_and_the_same_as_fresh_ones(tokenizer, monkeypatch):
     tokens = Tokens(tokenizer, 16, keep=2)

@@ -26,7 +26,7 @@ def terms_of(parts, config=None, epoch=80, progress=1.0):
     loss, out, batch, words = parts
     torch.manual_seed(1)
     total = TotalLoss(config or loss, 128, 256)
-    return {k: float(v) for k, v in total(out, batch, epoch, progress, words).items()}
+    return {k: v.item() for k, v in total(out, batch, epoch, progress, words).items()}
 
 
 @pytest.mark.covers("L11")
