@@ -147,7 +147,7 @@ class _Session:
                               "seconds": round(time.perf_counter() - began, 3), **row})
                 bar.set_postfix_str(f"loss {row['loss/total']:.2f}")
                 bar.update()
-            stopping = self.run.stop.exists()
+            stopping = self.asked_to_stop()
             if stopping or self.step % config.checkpoint_every == 0 or self.step == self.steps:
                 self.save()
             if stopping and self.step < self.steps:
@@ -155,6 +155,13 @@ class _Session:
                 return False
         bar.close()
         return True
+
+    def asked_to_stop(self) -> bool:
+        """Whether the stop file is there; all processes of a launch get the first one's answer."""
+        found = torch.tensor([self.run.stop.exists()], device=self.accelerator.device)
+        if self.accelerator.num_processes > 1:
+            torch.distributed.broadcast(found, src=0)
+        return bool(found.item())
 
     def train_step(self, batch: Batch, epoch: int) -> dict[str, float]:
         """Forward, losses, backward, one optimizer step; returns the logged numbers."""

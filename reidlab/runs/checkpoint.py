@@ -1,0 +1,130 @@
+"""Everything a run needs to go on, in one safetensors file; nothing is ever unpickled."""
+import json
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from reidlab.errors import MissingPath, ReidlabError
+from reidlab.files import write_whole
+
+
+def save(path: Path, parts: dict[str, nn.Module], optimizer=None, **state) -> None:
+    """Write weights, and on request what resuming needs.
+
+    Args:
+        path: file to write, whole or not at all.
+        parts: modules by name.
+        optimizer: its moments go along, and so does the random state.
+        state: small plain data (step, best score …).
+    """
+    tensors = {f"{name}.{key}": value.detach().cpu().contiguous().clone()
+               for name, module in parts.items() for key, value in module.state_dict().items()}
+    if optimizer is not None:
+        for k, moments in optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{k}.{key}": value.detach().cpu().contiguous().clone()
+                        for key, value in moments.items()}
+        tensors["random.torch"] = torch.get_rng_state()
+        if torch.cuda.is_available():
+            tensors["random.cuda"] = torch.cuda.get_rng_state()
+    blob = safetensors.torch.save(tensors, metadata={"reidlab": json.dumps(state)})
+    write_whole(path, lambda out: out.write(blob))
+
+
+def read(path: Path) -> tuple[dict[str, Tensor], dict]:
+    """Tensors and state of a file that `save` wrote.
+
+    Raises:
+        MissingPath: no such file; ReidlabError: damaged, or written by something else.
+    """
+    if not Path(path).exists():
+        raise MissingPath(f"no checkpoint at {path}; train first, or name another run")
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            state = json.loads((file.metadata() or {})["reidlab"])
+            return {key: file.get_tensor(key) for key in file.keys()}, state
+    except (SafetensorError, OSError, KeyError, json.JSONDecodeError) as fault:
+        raise ReidlabError(f"{path} cannot be read as a reidlab checkpoint ({fault}); delete it "
+                           "to start anew, or restore it") from fault
+
+
+def restore(path: Path, parts: dict[str, nn.Module], optimizer=None) -> dict:
+    """Put a checkpoint back exactly; returns its state.
+
+    Raises:
+        ReidlabError: the weights do not fit these modules.
+    """
+    tensors, state = read(path)
+    for name, module in parts.items():
+        own = {k.removeprefix(f"{name}."): v for k, v in tensors.items()
+               if k.startswith(f"{name}.")}
+        try:
+            module.load_state_dict(own)
+        except RuntimeError as fault:
+            reason = " ".join(str(fault).split())[:200]
+            raise ReidlabError(f"{path} does not fit this model: {reason}") from fault
+    if optimizer is not None:
+        moments: dict[int, dict] = {}
+        for key, value in tensors.items():
+            if key.startswith("optimizer."):
+                _, k, name = key.split(".")
+                moments.setdefault(int(k), {})[name] = value
+        optimizer.load_state_dict(optimizer.state_dict() | {"state": moments})
+        torch.set_rng_state(tensors["random.torch"])
+        if "random.cuda" in tensors and torch.cuda.is_available():
+            torch.cuda.set_rng_state(tensors["random.cuda"])
+    return state
+
+
+def copy_state_dict(module: nn.Module, weights: dict[str, Tensor]) -> list[str]:
+    """Copy the tensors that fit by name and shape; say what was left out.
+
+    Args:
+        module: takes the weights.
+        weights: a plain state dict, or one under ``state_dict`` or ``model``, with or without
+            a ``module.`` prefix.
+
+    Returns:
+        One line for each tensor that was skipped or not given; empty when all fitted.
+
+    Source: note 001 §2.12, note 003 §5.
+    """
+    for layout in ("state_dict", "model"):
+        if isinstance(weights.get(layout), dict):
+            weights = weights[layout]
+    given = {k.removeprefix("module."): v for k, v in weights.items() if isinstance(v, Tensor)}
+    own = module.state_dict()
+    skipped = []
+    for name, value in given.items():
+        if name not in own:
+            skipped.append(f"{name}: unknown here")
+        elif own[name].shape != value.shape:
+            skipped.append(f"{name}: {tuple(value.shape)} given, {tuple(own[name].shape)} needed")
+        else:
+            own[name].copy_(value)
+    return skipped + [f"{name}: not given" for name in own if name not in given]
+
+
+def load_param(module: nn.Module, path: str | Path) -> list[str]:
+    """Load a weight file into `module`; safetensors or a ``weights_only`` torch file.
+
+    Raises:
+        MissingPath: no such file; ReidlabError: it holds no weights.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise MissingPath(f"no weights at {path}; name a .safetensors or .pth file")
+    try:
+        weights = (safetensors.torch.load_file(path) if path.suffix == ".safetensors"
+                   else torch.load(path, map_location="cpu", weights_only=True))
+        if not isinstance(weights, dict):
+            raise ReidlabError(f"{path} holds a {type(weights).__name__}, not a state dict")
+    except ReidlabError:
+        raise
+    except Exception as fault:  # damaged files fail in many ways inside torch and zip
+        raise ReidlabError(f"{path} cannot be read as weights ({type(fault).__name__}); is it a "
+                           ".safetensors file or a plain torch state dict?") from fault
+    return copy_state_dict(module, weights)
