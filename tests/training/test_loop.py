@@ -77,11 +77,10 @@ def test_the_same_seed_gives_the_same_run(run, tmp_path):
 @pytest.mark.slow
 def test_killed_at_ten_random_moments_and_resumed_is_the_same_run(run, tmp_path):
     folder, rng = tmp_path / "killed", random.Random(0)
-    patience = [0.3, 8.0]
     for _ in range(10):
         process = subprocess.Popen(command(folder), stderr=subprocess.DEVNULL,
                                    stdout=subprocess.DEVNULL)
-        time.sleep(rng.uniform(*patience))
+        time.sleep(rng.uniform(1, 14))  # before, during and after training
         process.send_signal(signal.SIGKILL)
         process.wait()
         for file in folder.glob("checkpoints/*.safetensors"):
