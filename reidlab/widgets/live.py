@@ -1,5 +1,7 @@
 """Watch a run while it trains: one picture that is replaced, one line of progress."""
+import contextlib
 import io
+import subprocess
 import time
 from pathlib import Path
 
@@ -28,36 +30,33 @@ class LiveCurves:
         self.line = ipywidgets.HTML()
         self._figure = figure(10.5, 2.9)
 
-    def train(self, others: dict[str, list[dict]] | None = None, every: float = 3.0) -> list[dict]:
+    def train(self, others: dict[str, list[dict]] | None = None, every: float = 15.0
+              ) -> list[dict]:
         """Train in a process of its own, draw until it ends, and return the log.
 
         Args:
             others: logs of earlier runs, drawn along for comparison.
-            every: seconds between looks.
+            every: seconds between looks; drawing takes its time from training on the same cores.
         """
         if self.run.report.exists():
             print(f"{self.name}: already trained in {self.run.path}")
             return self.run.rows()
         display(ipywidgets.VBox([self.line, self.image]))
-        process, told, began = launch(self.experiment, self.run.path), 0.0, time.monotonic()
+        process, began = launch(self.experiment, self.run.path), time.monotonic()
         while process.poll() is None:
-            time.sleep(every)
-            told = self._look(others or {}, told, began)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(every)
+            self._look(others or {}, began)
         finish(process, self.run.path)
-        self._look(others or {}, 0.0, began)
         return self.run.rows()
 
-    def _look(self, others: dict, told: float, began: float) -> float:
-        """Redraw, and print a line at most every twenty seconds; returns when it last did."""
+    def _look(self, others: dict, began: float) -> None:
+        """Redraw and print one line."""
         rows = self.run.rows()
-        if not rows:
-            return told
-        self.image.value = as_png(training_curves({**others, self.name: rows}, self._figure))
-        self.line.value = text = progress(self.name, rows)
-        if time.monotonic() - told > 20:
-            told = time.monotonic()
-            print(f"[{told - began:4.0f} s] {text}", flush=True)
-        return told
+        if rows:
+            self.image.value = as_png(training_curves({**others, self.name: rows}, self._figure))
+            self.line.value = text = progress(self.name, rows)
+            print(f"[{time.monotonic() - began:4.0f} s] {text}", flush=True)
 
 
 def progress(name: str, rows: list[dict]) -> str:
