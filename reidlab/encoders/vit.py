@@ -2,6 +2,8 @@
 
 Shapes: B batch, N tokens (the first is CLS), D width.
 """
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 from transformers import ViTConfig, ViTModel
@@ -24,7 +26,7 @@ class ConvStem(nn.Sequential):
     def __init__(self, dim: int, patch: int):
         widths = [3, dim // 4, dim // 2, dim]
         layers = []
-        for before, after in zip(widths, widths[1:], strict=False):
+        for before, after in pairwise(widths):
             layers += [nn.Conv2d(before, after, 3, stride=2, padding=1, bias=False),
                        nn.GroupNorm(8, after), nn.ReLU()]
         super().__init__(*layers, nn.Conv2d(dim, dim, patch // 8, stride=patch // 8))
