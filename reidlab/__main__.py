@@ -30,7 +30,8 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--size", default="tiny", help="tiny, small or base")
     one.add_argument("--data", default="drawn", help="drawn, or cuhk-pedes:DIR")
     one.add_argument("--seed", type=int, default=0)
-    one.add_argument("--set", dest="changes", action="append", default=[],
+    one.add_argument("--set", dest="changes", action="extend", nargs="+",
+                     default=[],
                      metavar="PART.FIELD=VALUE", help="change any field of the experiment")
     one = command("evaluate", _evaluate, "score a trained run and write its report.json")
     one.add_argument("folder", metavar="RUN")

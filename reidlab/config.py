@@ -57,7 +57,7 @@ class Text:
     activation: str = "gelu"         # of the feed-forward layers; relu is cheaper on CPUs
     trainable: bool = True           # False: frozen, in eval mode, run once a caption
     attention: bool = False          # one more self-attention over the tokens
-    pooling: str = "cls"             # cls or masked_mean
+    pooling: str = "cls"             # see reidlab.encoders.pooling.POOLINGS
     dropout: float = 0.1             # inside the transformer and the extra attention
 
 
@@ -66,6 +66,8 @@ class Disentangle:
     """How image tokens become an identity part and a clothing part."""
 
     name: str = "attention"          # see reidlab.disentangle.DISENTANGLERS
+    pooling: str = "masked_mean"     # of image tokens, where the split has no queries of its own
+    reversal: bool = True            # gradient reversal before clothing, in the projection designs
     self_layers: int = 1             # self-attention layers a branch
     cross_layers: int = 1            # cross-attention layers between the branches
     heads: int = 4                   # attention heads
@@ -184,7 +186,6 @@ class Experiment:
 CHOICES = {  # fields that hold a name, and the names they may hold
     "image.activation": ("gelu", "relu"),
     "text.activation": ("gelu", "relu"),
-    "text.pooling": ("cls", "masked_mean"),
     "disentangle.residual_from": ("input", "running"),
     "loss.positives": ("diagonal", "same"),
     "loss.projectors": ("frozen", "trained"),

@@ -32,7 +32,7 @@ def test_fields_change_by_name_from_text():
     ({"lr": "1"}, "near matches: training.lr"), ({"training.lr": "fast"}, "takes float; got"),
     ({"training.epochs": 1.5}, "takes int; got 1.5"), ({"training.epochs": 0}, "at least 1"),
     ({"image.stem": "maybe"}, "takes bool"), ({"training.lr": "none"}, "cannot be none"),
-    ({"text.pooling": "max"}, "known: cls, masked_mean"), ({"image.height": 100}, "no multiple"),
+    ({"text.activation": "tanh"}, "known: gelu, relu"), ({"image.height": 100}, "no multiple"),
     ({"image.heads": 3}, "not divisible"), ({"training.lr": "nan"}, "at least 0"),
     ({"training.batch_size": 31}, "no multiple of data.images_per_person"),
 ])

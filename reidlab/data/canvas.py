@@ -5,7 +5,6 @@ pictures; another plane keeps the name of the body part that each pixel shows. P
 first, (4, H, W): row-wise arithmetic on them is several times faster than on (H, W, 4).
 Coordinates are pixels, x to the right, y downwards, with fractions.
 """
-import math
 from collections.abc import Callable
 from functools import lru_cache
 
@@ -15,6 +14,7 @@ import numpy as np
 cv2.setNumThreads(1)  # one picture is too small to share; loaders run one process per core
 SUBPIXEL = 4          # fractional bits of polygon corners
 MARGIN = 3            # pixels around a shape that its soft edges may reach
+FLAT = 2 * MARGIN + 5  # a shape narrower than this, margins included, has no room for relief
 
 Texture = Callable[[np.ndarray, np.ndarray], np.ndarray]  # (x, y) grids → share of accent in [0, 1]
 
@@ -24,43 +24,44 @@ def material(colour, infrared: float) -> np.ndarray:
     return np.array([[[c]] for c in (*colour, 255 * infrared)], np.float32)
 
 
+# Outlines are linear in a few numbers, x + iy: one small product each, since painting a picture
+# makes about forty of them.
 @lru_cache
-def _circle(corners: int) -> np.ndarray:
+def _ellipse(corners: int) -> np.ndarray:
     turn = np.linspace(0, 2 * np.pi, corners, endpoint=False)
-    return np.stack([np.cos(turn), np.sin(turn)], 1)
+    return np.stack([np.cos(turn), 1j * np.sin(turn), np.ones(corners)])
 
 
 def disc(x: float, y: float, rx: float, ry: float | None = None, corners: int = 20) -> np.ndarray:
     """(corners, 2) outline of an ellipse."""
-    return _circle(corners) * (rx, rx if ry is None else ry) + (x, y)
+    parts = np.array([rx, rx if ry is None else ry, complex(x, y)])
+    return (parts @ _ellipse(corners)).view(np.float64).reshape(-1, 2)
 
 
-_CAP = np.linspace(-np.pi / 2, np.pi / 2, 6)
-_CAP_ALONG, _CAP_ACROSS = np.cos(_CAP), np.sin(_CAP)
+_CAP, _HERE = np.exp(1j * np.linspace(-np.pi / 2, np.pi / 2, 6)), np.ones(6)
+_LIMB = np.block([[_CAP, 0 * _CAP], [0 * _CAP, -_CAP], [_HERE, 0 * _HERE], [0 * _HERE, _HERE]])
 
 
 def limb(a, b, ra: float, rb: float) -> np.ndarray:
     """(12, 2) outline of a tapered, round-ended limb from point `a` to point `b`."""
-    (ax, ay), (bx, by) = a.tolist(), b.tolist()
-    length = math.hypot(bx - ax, by - ay) or 1.0
-    c, s = (bx - ax) / length, (by - ay) / length
-    x, y = c * _CAP_ALONG - s * _CAP_ACROSS, s * _CAP_ALONG + c * _CAP_ACROSS
-    outline = np.empty((12, 2))
-    outline[:6, 0], outline[:6, 1] = rb * x + bx, rb * y + by
-    outline[6:, 0], outline[6:, 1] = ax - ra * x, ay - ra * y
-    return outline
+    start, end = complex(*a.tolist()), complex(*b.tolist())
+    along = (end - start) / (abs(end - start) or 1.0)
+    return (np.array([rb * along, ra * along, end, start]) @ _LIMB
+            ).view(np.float64).reshape(-1, 2)
 
 
-def smooth(points, rounds: int = 2) -> np.ndarray:
-    """Cut the corners of a closed outline (Chaikin), `rounds` times."""
-    p = np.asarray(points, np.float64)
+@lru_cache
+def _corner_cutting(corners: int, rounds: int) -> np.ndarray:
+    p = np.eye(corners)
     for _ in range(rounds):
-        after = np.concatenate([p[1:], p[:1]])
-        cut = np.empty((2 * len(p), 2))
-        cut[0::2] = 0.75 * p + 0.25 * after
-        cut[1::2] = 0.25 * p + 0.75 * after
-        p = cut
+        after = np.roll(p, -1, axis=0)
+        p = np.stack([0.75 * p + 0.25 * after, 0.25 * p + 0.75 * after], 1).reshape(-1, corners)
     return p
+
+
+def smooth(points: np.ndarray, rounds: int = 2) -> np.ndarray:
+    """Cut the corners of a closed outline (Chaikin), `rounds` times."""
+    return _corner_cutting(len(points), rounds) @ points
 
 
 class Canvas:
@@ -100,21 +101,22 @@ class Canvas:
         if x1 <= x0 or y1 <= y0:
             return
         mask = np.zeros((y1 - y0, x1 - x0), np.uint8)
-        origin = np.array((x0, y0), np.int32) << SUBPIXEL
-        for outline in fixed:
-            cv2.fillPoly(mask, [outline - origin], 255, cv2.LINE_AA, SUBPIXEL)
+        corner = (-(x0 << SUBPIXEL), -(y0 << SUBPIXEL))
+        for outline in fixed:  # one by one: together, overlaps would stay empty
+            cv2.fillPoly(mask, [outline], 255, cv2.LINE_AA, SUBPIXEL, corner)
         colour = paint
         if texture is not None:
             share = texture(np.arange(x0, x1, dtype=np.float32)[None],
                             np.arange(y0, y1, dtype=np.float32)[:, None])
             colour = paint + (accent - paint) * share.astype(np.float32)
         alpha = mask * np.float32(1 / 255)
-        shade = self.grain[y0:y1, x0:x1] * self._relief(mask, roundness) * alpha
-        alpha = 1 - alpha
+        shade = self.grain[y0:y1, x0:x1] * alpha
+        shade *= self._relief(alpha, roundness)
+        rest = 1 - alpha
         if shadow:
-            alpha *= 1 - cv2.blur(mask, (7, 7)) * np.float32(shadow / 255)
+            rest *= 1 - cv2.blur(alpha, (7, 7)) * np.float32(shadow)
         area = self.pixels[:, y0:y1, x0:x1]
-        mixed = area * alpha
+        mixed = area * rest
         mixed += colour * shade
         area[...] = np.minimum(mixed, 255, out=mixed)
         if part is not None:
@@ -128,13 +130,17 @@ class Canvas:
         if part is not None:
             cv2.fillPoly(self.labels, fixed, part, cv2.LINE_8, SUBPIXEL)
 
-    def _relief(self, mask: np.ndarray, roundness: float) -> np.ndarray:
+    def _relief(self, alpha: np.ndarray, roundness: float) -> np.ndarray | np.float32:
         """Light and shade of a shape, from the slope of its blurred outline."""
-        reach = max(3, min(mask.shape) // 5 | 1)
-        soft = cv2.blur(mask, (reach, reach)) * np.float32(1 / 255)
-        relief = soft * np.float32(0.30 * roundness) + np.float32(1 - 0.30 * roundness)
-        tilt = np.float32(-0.105 * reach * self.light * roundness)
-        relief[:, 1:-1] += (soft[:, 2:] - soft[:, :-2]) * tilt
+        across = min(alpha.shape)
+        if across < FLAT:
+            return np.float32(1 - 0.12 * roundness)
+        reach = max(3, across // 5 | 1)
+        relief = cv2.blur(alpha, (reach, reach))
+        tilt = (relief[:, 2:] - relief[:, :-2]) * np.float32(-0.35 * reach * self.light)
+        relief[:, 1:-1] += tilt
+        relief *= np.float32(0.30 * roundness)
+        relief += np.float32(1 - 0.30 * roundness)
         return relief
 
     def veil(self, outline: np.ndarray, darkness: float) -> None:

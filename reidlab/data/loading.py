@@ -26,7 +26,7 @@ from reidlab.files import write_whole
 
 FIRST_PERSON = {"train": 0, "val": 1_000_000, "test": 2_000_000}
 READERS = {"cuhk-pedes": text_image.read_cuhk_pedes}
-PACKING = 1  # raise when drawing changes, so that old caches are not read
+PACKING = 2  # raise when drawing changes, so that old caches are not read
 
 
 def load(data: Data, size: tuple[int, int]) -> TextImageData:
@@ -129,7 +129,7 @@ class _Drawn(Dataset):
         return len(self.keys)
 
     def __getitem__(self, k: int) -> np.ndarray:
-        return self.world.draw(*self.keys[k]).image
+        return self.world.picture(*self.keys[k])
 
 
 class _Files(Dataset):

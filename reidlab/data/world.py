@@ -118,6 +118,11 @@ class World:
         return Drawing(image, infrared, labels, said.id_caption, said.cloth_caption, factors,
                        {"id": said.id_facts, "cloth": said.cloth_facts})
 
+    def picture(self, person: int, outfit: int, shot: int) -> np.ndarray:
+        """(H, W, 3) uint8: the visible picture alone, without captions; what training reads."""
+        return render.render(self.person(person), self.outfit(outfit),
+                             self.scene(person, outfit, shot), size=self.size)[0]
+
     def describe(self, person: int, outfit: int, shot: int) -> captions.Description:
         """The captions of one picture, without drawing it."""
         return captions.describe(self.person(person), self.outfit(outfit),

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from reidlab.config import Disentangle
 from reidlab.disentangle.gate import GatedSplit, SplitFeatures
+from reidlab.encoders.pooling import build_pooling
 
 
 class Branch(nn.Module):
@@ -51,6 +52,8 @@ class AttentionSplit(nn.Module):
         self.cloth_cross = nn.ModuleList(_attention(config, dim) for _ in layers)
         self.identity_norms = nn.ModuleList(nn.LayerNorm(dim) for _ in layers)
         self.cloth_norms = nn.ModuleList(nn.LayerNorm(dim) for _ in layers)
+        self.identity_pool = build_pooling(config.pooling, dim)
+        self.cloth_pool = build_pooling(config.pooling, dim)
         self.gate = GatedSplit(dim)
 
     def branches(self, tokens: Tensor, maps: dict | None = None) -> tuple[Tensor, Tensor]:
@@ -70,7 +73,8 @@ class AttentionSplit(nn.Module):
         """(B, N, D) → two (B, D), the gate (B, D), and maps (B, heads, N, N) on request."""
         maps = {"identity": [], "cloth": []} if want_maps else None
         identity, cloth = self.branches(tokens, maps)
-        return self.gate(identity.mean(dim=1), cloth.mean(dim=1))._replace(maps=maps)
+        pooled = self.identity_pool(identity), self.cloth_pool(cloth)
+        return self.gate(*pooled)._replace(maps=maps)
 
 
 def attend(layer: nn.MultiheadAttention, query: Tensor, source: Tensor,

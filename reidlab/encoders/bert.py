@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers import BertConfig, BertModel, BertTokenizer
 
 from reidlab.config import Text
-from reidlab.encoders.pooling import pooling
+from reidlab.encoders.pooling import build_pooling
 from reidlab.encoders.pretrained import load_pretrained
 from reidlab.encoders.vit import fast_attention
 
@@ -125,7 +125,7 @@ class TextEncoder(nn.Module):
         if config.attention:
             self.attention = nn.MultiheadAttention(self.dim, 4, dropout=0.1, batch_first=True)
             self.attention_norm = nn.LayerNorm(self.dim)
-        self.pool = pooling(config.pooling)
+        self.pool = build_pooling(config.pooling, self.dim)
 
     def train(self, mode: bool = True):
         """A frozen BERT stays in eval mode: its dropout would be noise that nothing can learn."""

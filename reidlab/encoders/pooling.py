@@ -1,37 +1,67 @@
 """Many tokens in, one vector out. Shapes: B batch, L tokens, D width."""
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from reidlab.errors import ReidlabError
 
 
-def cls_token(tokens: Tensor, mask: Tensor | None = None) -> Tensor:
-    """(B, L, D) → (B, D): the first token, whatever the mask."""
-    return tokens[:, 0]
+class FirstToken(nn.Module):
+    """The first token, [CLS], whatever the mask."""
+
+    def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(B, L, D) → (B, D)."""
+        return tokens[:, 0]
 
 
-def masked_mean(tokens: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Mean over the tokens that `mask` keeps.
-
-    Args:
-        tokens: (B, L, D).
-        mask: (B, L), nonzero where a token counts; None counts all.
-
-    Returns:
-        (B, D); what stands in masked places never matters. A row without any token gives zeros.
+class MaskedMean(nn.Module):
+    """Mean over the tokens that the mask keeps; a row without any token gives zeros.
 
     Source: note 003, text encoding.
     """
-    if mask is None:
-        return tokens.mean(dim=1)
-    keep = mask[..., None].to(tokens.dtype)                       # (B, L, 1)
-    return (tokens * keep).sum(dim=1) / keep.sum(dim=1).clamp(min=1)
+
+    def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(B, L, D), mask (B, L) → (B, D); what stands in masked places never matters."""
+        if mask is None:
+            return tokens.mean(dim=1)
+        keep = mask[..., None].to(tokens.dtype)                       # (B, L, 1)
+        return (tokens * keep).sum(dim=1) / keep.sum(dim=1).clamp(min=1)
 
 
-POOLINGS = {"cls": cls_token, "masked_mean": masked_mean}
+class MaskedMax(nn.Module):
+    """Largest value of each channel over the tokens that the mask keeps."""
+
+    def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(B, L, D), mask (B, L) → (B, D)."""
+        if mask is not None:
+            tokens = tokens.masked_fill(mask[..., None] == 0, -torch.inf)
+        return tokens.amax(dim=1)
 
 
-def pooling(name: str):
-    """The pooling called `name`."""
+class AttentionPool(nn.Module):
+    """Weights of the tokens by one learned query: softmax of a linear score.
+
+    Args:
+        dim: width D.
+    """
+
+    def __init__(self, dim: int):
+        super().__init__()
+        self.score = nn.Linear(dim, 1)
+
+    def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(B, L, D), mask (B, L) → (B, D)."""
+        score = self.score(tokens)                                    # (B, L, 1)
+        if mask is not None:
+            score = score.masked_fill(mask[..., None] == 0, -torch.inf)
+        return (score.softmax(dim=1) * tokens).sum(dim=1)
+
+
+POOLINGS = {"cls": lambda dim: FirstToken(), "masked_mean": lambda dim: MaskedMean(),
+            "max": lambda dim: MaskedMax(), "attention": AttentionPool}
+
+
+def build_pooling(name: str, dim: int) -> nn.Module:
+    """The pooling called `name` for tokens of width `dim`."""
     if name not in POOLINGS:
         raise ReidlabError(f"unknown pooling {name!r}; known: {', '.join(POOLINGS)}")
-    return POOLINGS[name]
+    return POOLINGS[name](dim)

@@ -2,6 +2,7 @@
 
 A closed notebook, a dead kernel or a lost connection leaves the run alone.
 """
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,12 +13,14 @@ from reidlab.presets import preset
 from reidlab.runs.folder import RunFolder
 
 
-def launch(experiment: Experiment, run_dir: str | Path) -> subprocess.Popen:
+def launch(experiment: Experiment, run_dir: str | Path, threads: int | None = None
+           ) -> subprocess.Popen:
     """Start, or resume, training as ``python -m reidlab train`` in its own session.
 
     Args:
         experiment: made from a preset; what differs from the preset is handed over field by field.
         run_dir: folder of the run; what the process says goes to ``NAME.log`` beside it.
+        threads: CPU threads of the process; None leaves it to torch.
     """
     plain = flatten(preset(experiment.name, experiment.size))
     changed = [f"--set={name}={value}" for name, value in flatten(experiment).items()
@@ -25,12 +28,14 @@ def launch(experiment: Experiment, run_dir: str | Path) -> subprocess.Popen:
     folder = Path(run_dir)
     log_file = folder.with_name(f"{folder.name}.log")
     folder.parent.mkdir(parents=True, exist_ok=True)
+    limit = {"OMP_NUM_THREADS": str(threads)} if threads else {}
     with open(log_file, "ab") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "reidlab", "train", experiment.name, "--run", str(folder),
              "--size", experiment.size, "--seed", str(experiment.seed),
              "--data", experiment.data.source, *changed],
-            stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)
+            stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
+            env=os.environ | limit)
 
 
 def finish(process: subprocess.Popen, run_dir: str | Path) -> None:

@@ -1,62 +1,78 @@
-"""Watch a run while it trains: one picture that is replaced, one line of progress."""
+"""Watch runs while they train: one picture that is replaced, one line of progress."""
 import contextlib
 import io
+import os
 import subprocess
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import ipywidgets
+import torch
 from IPython.display import display
 
 from reidlab.config import Experiment
 from reidlab.plots.curves import training_curves
 from reidlab.plots.style import figure
 from reidlab.runs.folder import RunFolder
-from reidlab.training.launch import finish, launch
+from reidlab.training.launch import finish, launch, stop
 
 
 class LiveCurves:
-    """Curves of one run, redrawn from its log.
+    """Curves of several runs, redrawn from their logs.
 
     Args:
-        name: how the run is called in the legend.
-        experiment: what to train.
-        run_dir: its folder.
+        runs: name in the legend → (experiment, folder of the run).
     """
 
-    def __init__(self, name: str, experiment: Experiment, run_dir: str | Path):
-        self.name, self.experiment, self.run = name, experiment, RunFolder(run_dir)
+    def __init__(self, runs: dict[str, tuple[Experiment, str | Path]]):
+        self.experiments = {name: experiment for name, (experiment, _) in runs.items()}
+        self.runs = {name: RunFolder(folder) for name, (_, folder) in runs.items()}
         self.image = ipywidgets.Image(format="png")
         self.line = ipywidgets.HTML()
         self._figure = figure(10.5, 2.9)
 
-    def train(self, others: dict[str, list[dict]] | None = None, every: float = 15.0
-              ) -> list[dict]:
-        """Train in a process of its own, draw until it ends, and return the log.
+    def train(self, at_once: int | None = None, every: float = 15.0) -> dict[str, list[dict]]:
+        """Train each run in a process of its own, draw until all have ended, return the logs.
 
         Args:
-            others: logs of earlier runs, drawn along for comparison.
+            at_once: runs that train side by side; by default one on a GPU and one a core on CPUs,
+                where two runs of one thread do more than one run of two.
             every: seconds between looks; drawing takes its time from training on the same cores.
         """
-        if self.run.report.exists():
-            print(f"{self.name}: already trained in {self.run.path}")
-            return self.run.rows()
-        display(ipywidgets.VBox([self.line, self.image]))
-        process, began = launch(self.experiment, self.run.path), time.monotonic()
-        while process.poll() is None:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(every)
-            self._look(others or {}, began)
-        finish(process, self.run.path)
-        return self.run.rows()
+        waiting = [name for name, run in self.runs.items() if not run.report.exists()]
+        for name in self.runs.keys() - waiting:
+            print(f"{name}: already trained in {self.runs[name].path}")
+        if waiting:
+            display(ipywidgets.VBox([self.line, self.image]))
+        cores = os.cpu_count() or 1
+        at_once = at_once or (1 if torch.cuda.is_available() else min(len(waiting), cores))
+        running, began = {}, time.monotonic()
+        try:
+            while waiting or running:
+                while waiting and len(running) < at_once:
+                    name = waiting.pop(0)
+                    running[name] = launch(self.experiments[name], self.runs[name].path,
+                                           threads=max(1, cores // at_once))
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    next(iter(running.values())).wait(every)
+                self._look(running, began)
+                for name in [n for n, process in running.items() if process.poll() is not None]:
+                    finish(running.pop(name), self.runs[name].path)
+        finally:
+            for name in running:  # another run failed: this one saves and ends too
+                stop(self.runs[name].path)
+        return {name: run.rows() for name, run in self.runs.items()}
 
-    def _look(self, others: dict, began: float) -> None:
-        """Redraw and print one line."""
-        rows = self.run.rows()
-        if rows:
-            self.image.value = as_png(training_curves({**others, self.name: rows}, self._figure))
-            self.line.value = text = progress(self.name, rows)
-            print(f"[{time.monotonic() - began:4.0f} s] {text}", flush=True)
+    def _look(self, running: Iterable[str], began: float) -> None:
+        """Redraw, and print one line a running design."""
+        logs = {name: run.rows() for name, run in self.runs.items()}
+        logs = {name: rows for name, rows in logs.items() if rows}
+        lines = [progress(name, logs[name]) for name in running if name in logs]
+        if lines:
+            self.image.value = as_png(training_curves(logs, self._figure))
+            self.line.value = "<br>".join(lines)
+            print(f"[{time.monotonic() - began:4.0f} s] {'; '.join(lines)}", flush=True)
 
 
 def progress(name: str, rows: list[dict]) -> str:

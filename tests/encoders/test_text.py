@@ -4,7 +4,7 @@ import torch
 
 from reidlab.config import Text
 from reidlab.encoders.bert import CHUNK, TextEncoder, Tokens, train_tokenizer
-from reidlab.encoders.pooling import masked_mean, pooling
+from reidlab.encoders.pooling import MaskedMean, build_pooling
 from reidlab.errors import MissingPath
 
 CAPTIONS = [f"A {a} {b} with {c} hair." for a in ("tall", "short") for b in ("man", "woman")
@@ -80,10 +80,10 @@ def test_many_texts_in_length_groups_equal_one_by_one(tokenizer):
 
 def test_masked_mean_by_hand():
     tokens = torch.tensor([[[1.0], [3.0], [100.0]]])
-    assert masked_mean(tokens, torch.tensor([[1, 1, 0]])).item() == 2
-    assert masked_mean(tokens, torch.tensor([[0, 0, 0]])).item() == 0
+    assert MaskedMean()(tokens, torch.tensor([[1, 1, 0]])).item() == 2
+    assert MaskedMean()(tokens, torch.tensor([[0, 0, 0]])).item() == 0
     with pytest.raises(ValueError, match="known: cls, masked_mean"):
-        pooling("max")
+        build_pooling("median", 8)
 
 
 @pytest.mark.covers("E8")
@@ -105,7 +105,7 @@ def test_frozen_states_are_computed_once_a_caption(tokenizer):
     again = frozen(CAPTIONS[:4])
     assert len(calls) == 1 and torch.equal(first, again)
     ids, mask = frozen.tokens(CAPTIONS[:4])
-    plain = masked_mean(frozen.bert(input_ids=ids, attention_mask=mask).last_hidden_state, mask)
+    plain = MaskedMean()(frozen.bert(input_ids=ids, attention_mask=mask).last_hidden_state, mask)
     assert torch.allclose(first, plain, atol=1e-5)
 
 
