@@ -24,6 +24,7 @@ class Data:
     shots: int = 4                   # pictures of a drawn person in each outfit
     images_per_person: int = 4       # of one person in a batch, different outfits first
     unmatched: float = 0.0           # share of training rows whose clothing caption is another's
+    negatives: str = "random"        # which: random, or similar to the true one
     flip: float = 0.5                # chance of mirroring a training picture
     jitter: float = 0.2              # brightness and contrast change, ± share
     crop: int = 4                    # pixels of padding before a random crop
@@ -41,7 +42,7 @@ class Image:
     layers: int = 12                 # transformer blocks
     heads: int = 12                  # attention heads
     activation: str = "gelu"         # of the feed-forward layers; relu is cheaper on CPUs
-    stem: bool = False               # four strided convolutions in place of one patch projection
+    stem: bool = False               # three strided convolutions in place of one patch projection
     dropout: float = 0.0             # inside the transformer
 
 
@@ -91,8 +92,10 @@ class Heads:
 class Fusion:
     """How an image and a text vector become one."""
 
-    name: str = "mamba"              # see reidlab.fusion.FUSIONS; none leaves it out
-    layers: int = 2                  # Mamba layers
+    name: str = "mamba"              # of vectors (FUSIONS), of tokens (TOKEN_FUSIONS), or none
+    layers: int = 2                  # Mamba layers, or rounds of cross-attention over tokens
+    heads: int = 4                   # attention heads
+    gate: str = "discarded"          # mamba: discarded (note 003) or applied before the projection
     d_state: int = 16                # state size of a Mamba channel
     d_conv: int = 4                  # taps of its convolution
     expand: int = 2                  # inner width over outer width
@@ -115,6 +118,7 @@ class LossWeights:
     as_dressed: float = 0.0          # both sides at once: the sum of scores that retrieval uses
     id_image: float = 0.0            # identity: pictures of one person in different outfits
     words: float = 0.0               # dependence of each vector on the other side's words
+    matching: float = 0.0            # does this text fit this picture, from the tokens of both
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,12 +131,14 @@ class Loss:
     positives: str = "diagonal"      # diagonal: one text an image; same: all of one person
     label_smoothing: float = 0.0     # of cls
     projectors: str = "frozen"       # frozen (the optimizer never sees them) or trained
-    cloth_adv: str = "off_diagonal"  # negative_info_nce or off_diagonal
+    cloth_adv: str = "off_diagonal"  # negative_info_nce, off_diagonal or identity_adversary
+    adversary: float = 1.0           # strength of the identity adversary's reversal
     cloth_match: str = "diagonal"    # diagonal ignores is_matched; masked respects it
     decouple: str = "gram"           # see reidlab.losses.decoupling.DECOUPLERS
     decouple_on: str = "pooled"      # pooled features or retrieval embeddings
     decouple_from: float = 0.0       # share of training before decouple and words set in
     decouple_ramp: float = 0.0       # share of training over which they then grow from 0
+    matching_from: float = 0.0       # share of training before matching sets in
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,6 +166,8 @@ class Scoring:
     """How a trained model is used for retrieval."""
 
     cloth_weight: float = 1.0        # λ of score = id + λ · cloth, for people as dressed
+    rerank: int = 10                 # best hits that the matcher sorts again, where there is one
+    match_weight: float = 1.0        # of the matcher's probability against their score
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,9 +195,11 @@ CHOICES = {  # fields that hold a name, and the names they may hold
     "image.activation": ("gelu", "relu"),
     "text.activation": ("gelu", "relu"),
     "disentangle.residual_from": ("input", "running"),
+    "fusion.gate": ("discarded", "applied"),
+    "data.negatives": ("random", "similar"),
     "loss.positives": ("diagonal", "same"),
     "loss.projectors": ("frozen", "trained"),
-    "loss.cloth_adv": ("negative_info_nce", "off_diagonal"),
+    "loss.cloth_adv": ("negative_info_nce", "off_diagonal", "identity_adversary"),
     "loss.cloth_match": ("diagonal", "masked"),
     "loss.decouple_on": ("pooled", "embedding"),
     "training.optimizer": ("adam", "adamw"),
@@ -204,7 +214,8 @@ LEAST = {  # smallest value that makes sense
     "training.weight_decay": 0, "training.warmup": 0, "training.clip": 0,
     "training.monitor_every": 1, "training.validate_every": 1, "training.checkpoint_every": 1,
     "loss.temperature": 1e-6, "loss.label_smoothing": 0, "loss.decouple_from": 0,
-    "loss.decouple_ramp": 0, "scoring.cloth_weight": 0,
+    "loss.decouple_ramp": 0, "loss.matching_from": 0, "scoring.cloth_weight": 0,
+    "scoring.rerank": 1, "loss.adversary": 0, "fusion.layers": 1,
 }
 
 

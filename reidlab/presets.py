@@ -20,6 +20,46 @@ from reidlab.config import (
 from reidlab.errors import ReidlabError
 
 
+def projection() -> Experiment:
+    """Note 001 as written: one Linear a factor on [CLS], gradient reversal before clothing.
+
+    Run: ``python -m reidlab train projection --run runs/projection``. Score: docs/results.md.
+    """
+    return Experiment(
+        name="projection", size="base",
+        data=Data(unmatched=0.5, images_per_person=1),
+        text=Text(trainable=True, max_length=100, pooling="cls"),
+        disentangle=Disentangle(name="projection", pooling="cls"),
+        fusion=Fusion(name="attention_gated"),
+        loss=Loss(
+            weights=LossWeights(info_nce=1.0, cls=0.5, bio=0.1, cloth=0.5, cloth_adv=0.5,
+                                cloth_match=0.5, decouple=0.3, gate_regularization=0.0),
+            cloth_adv="negative_info_nce", decouple="abs_cosine"),
+    )
+
+
+def merged() -> Experiment:
+    """Note 000 §1 as written: identity is reduced and classified in one network.
+
+    Run: ``python -m reidlab train merged --run runs/merged``. Score: docs/results.md.
+    """
+    written = projection()
+    return replace(written, name="merged",
+                   disentangle=replace(written.disentangle, name="merged"),
+                   heads=Heads(name="merged"), loss=replace(written.loss, decouple="gram"))
+
+
+def residual() -> Experiment:
+    """Note 000 §2 as written: identity through residual blocks.
+
+    Run: ``python -m reidlab train residual --run runs/residual``. Score: docs/results.md.
+    """
+    written = projection()
+    return replace(written, name="residual",
+                   disentangle=replace(written.disentangle, name="residual"),
+                   loss=replace(written.loss, decouple="gram"))
+
+
 def attention() -> Experiment:
     """Note 003 as written: attention branches, one gate, Mamba fusion of two pooled vectors.
 
@@ -59,14 +99,14 @@ def corrected() -> Experiment:
         text=Text(trainable=True, pooling="masked_mean"),
         disentangle=Disentangle(name="queries"),
         heads=Heads(name="linear", separate=True, erase=True),
-        fusion=Fusion(name="none"),
+        fusion=Fusion(name="attention_tokens", layers=1),
         loss=Loss(
             weights=LossWeights(info_nce=1.0, cls=0.0, bio=0.0, cloth=0.0, cloth_adv=0.0,
                                 cloth_match=1.0, decouple=1.0, gate_regularization=0.0,
-                                as_dressed=1.0, words=1.0),
+                                as_dressed=1.0, words=1.0, matching=1.0),
             temperature=0.07, learned_temperature=True, positives="same",
             projectors="trained", cloth_match="masked", decouple="cka_linear",
-            decouple_on="embedding", decouple_from=0.4, decouple_ramp=0.2),
+            decouple_on="embedding", decouple_from=0.4, decouple_ramp=0.2, matching_from=0.6),
         training=Training(optimizer="adamw", weight_decay=0.05, warmup=100, clip=1.0),
     )
 
@@ -77,7 +117,7 @@ def tiny(experiment: Experiment) -> Experiment:
     The notes' heads and gate take a fifth of the rate: at 1.5e-3 the gate saturates within
     hundreds of steps and nothing is learned after that.
     """
-    lr = 3e-4 if experiment.heads.name == "joint" else 1.5e-3
+    lr = 1.5e-3 if experiment.heads.name == "linear" else 3e-4
     return replace(
         experiment, size="tiny",
         image=Image(height=96, width=48, dim=128, layers=4, heads=4,
@@ -86,8 +126,8 @@ def tiny(experiment: Experiment) -> Experiment:
                      dropout=0.0),
         data=replace(experiment.data, jitter=0.1, crop=2),
         training=replace(experiment.training, optimizer="adamw", lr=lr, weight_decay=0.05,
-                         warmup=100, clip=1.0, final_lr=1e-5, batch_size=64,
-                         batches_per_epoch=22, monitor_every=22, validate_every=40),
+                         warmup=100, clip=1.0, final_lr=1e-5, batch_size=64, epochs=72,
+                         batches_per_epoch=22, monitor_every=22, validate_every=36),
     )
 
 
@@ -112,7 +152,8 @@ def base(experiment: Experiment) -> Experiment:
     )
 
 
-PRESETS = {fn.__name__: fn for fn in (attention, deep_attention, corrected)}
+PRESETS = {fn.__name__: fn for fn in (
+    projection, merged, residual, attention, deep_attention, corrected)}
 SIZES = {fn.__name__: fn for fn in (tiny, small, base)}
 
 

@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from reidlab.config import Data, Experiment
 from reidlab.data import text_image
+from reidlab.data.negatives import SimilarCaptions, rivals
 from reidlab.data.records import Batch, Record, Split, TextImageData
 from reidlab.data.world import World
 from reidlab.errors import ReidlabError
@@ -173,6 +174,12 @@ class Sampler:
                 f"{len(self.people)}: lower training.batch_size")
         self.rows = len(split.records) * (2 if data.unmatched else 1)
         self._passes = lru_cache(maxsize=2)(self._pass)
+        self._similar, self._said = None, defaultdict(list)
+        if data.unmatched and data.negatives == "similar":
+            for k, record in enumerate(split.records):
+                for c, phrase in enumerate(record.cloth_captions):
+                    self._said[phrase].append((k, c))
+            self._similar = SimilarCaptions([phrase for phrase in self._said if phrase])
 
     @property
     def batches_per_pass(self) -> int:
@@ -212,12 +219,22 @@ class Sampler:
             return picture, caption, picture, caption
         own = records[picture].cloth_captions[caption]
         for _ in range(100):  # another person's clothes, in other words
-            other = int(rng.integers(len(records)))
-            said = int(rng.integers(len(records[other].captions)))
+            other, said = self._other(own, rng)
             phrase = records[other].cloth_captions[said]
             if self.pids[other] != self.pids[picture] and phrase and phrase != own:
                 return picture, caption, other, said
-        raise ReidlabError("no other clothing caption in the training split; set data.unmatched=0")
+        raise ReidlabError("no fitting other clothing caption in the training split; "
+                           "set data.unmatched=0")
+
+
+    def _other(self, own: str, rng: np.random.Generator) -> tuple[int, int]:
+        """A picture and one of its captions: any, or one that nearly fits `own`."""
+        near = self._similar.near(own) if self._similar and own else []
+        if near:
+            places = self._said[near[int(rng.integers(len(near)))]]
+            return places[int(rng.integers(len(places)))]
+        other = int(rng.integers(len(self.split.records)))
+        return other, int(rng.integers(len(self.split.records[other].captions)))
 
 
 class Batches:
@@ -231,14 +248,27 @@ class Batches:
     def __init__(self, split: Split, experiment: Experiment):
         self.split, self.data, self.seed = split, experiment.data, experiment.seed
         self.sampler = Sampler(split, self.data, experiment.training.batch_size, self.seed)
+        self.matching = experiment.loss if experiment.loss.weights.matching else None
 
-    def __call__(self, step: int, shard: slice = slice(None), device="cpu") -> Batch:
-        """The batch of one step, with the pictures of `shard` only."""
+    def __call__(self, step: int, shard: slice = slice(None), device="cpu",
+                 progress: float = 1.0) -> Batch:
+        """The batch of one step.
+
+        Args:
+            step: from 0.
+            shard: which rows' pictures to load.
+            device: where tensors go.
+            progress: share of training done; rival texts come when ``matching_from`` is reached.
+        """
         rows, records = self.sampler.pick(step), self.split.records
         pictures, described = [r[0] for r in rows], [r[2] for r in rows]
         image = to_tensor(self.split.images[pictures[shard]]).to(device)
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
+        rival_text = None
+        if self.matching and progress >= self.matching.matching_from:
+            rival_text = self._rivals(step, pictures, described, rows)
         return Batch(
+            rival_text=rival_text,
             image=augment(image, self.data, generator, len(rows), shard), shard=shard,
             id_text=[records[p].id_captions[c] for p, c, _, _ in rows],
             cloth_text=[records[q].cloth_captions[c] for _, _, q, c in rows],
@@ -246,6 +276,14 @@ class Batches:
             outfit=torch.from_numpy(self.sampler.outfits[pictures]).to(device),
             cloth_outfit=torch.from_numpy(self.sampler.outfits[described]).to(device),
             is_matched=torch.tensor([r[0] == r[2] for r in rows], device=device))
+
+
+    def _rivals(self, step: int, pictures: list, described: list, rows: list) -> list[str]:
+        records, rng = self.split.records, np.random.default_rng([self.seed, 3, step])
+        texts = [f"{records[p].id_captions[c]} {records[q].cloth_captions[d]}".strip()
+                 for p, c, q, d in rows]
+        who, worn = self.sampler.pids[pictures], self.sampler.outfits[described]
+        return rivals(texts, (who[:, None] == who) & (worn[:, None] == worn), rng)
 
 
 def to_tensor(images: np.ndarray) -> Tensor:

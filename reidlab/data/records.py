@@ -84,6 +84,8 @@ class Batch:
         outfit: (B,) outfit of the picture, -1 when unknown.
         cloth_outfit: (B,) outfit that `cloth_text` describes, -1 when unknown.
         is_matched: (B,) bool, whether `cloth_text` describes this very picture.
+        rival_text: B whole descriptions of others in the batch that resemble the own one most;
+            None where nothing learns from them.
     """
 
     image: Tensor
@@ -94,3 +96,4 @@ class Batch:
     outfit: Tensor
     cloth_outfit: Tensor
     is_matched: Tensor
+    rival_text: list[str] | None = None

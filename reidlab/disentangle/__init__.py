@@ -1,10 +1,12 @@
 """Image tokens → identity part + clothing part."""
 from reidlab.config import Disentangle
 from reidlab.disentangle.attention import AttentionSplit
+from reidlab.disentangle.projection import MergedSplit, ProjectionSplit, ResidualSplit
 from reidlab.disentangle.queries import QuerySplit
 from reidlab.errors import ReidlabError
 
-DISENTANGLERS = {"attention": AttentionSplit, "queries": QuerySplit}
+DISENTANGLERS = {"projection": ProjectionSplit, "merged": MergedSplit, "residual": ResidualSplit,
+                 "attention": AttentionSplit, "queries": QuerySplit}
 
 
 def build_disentangler(config: Disentangle, dim: int):

@@ -45,6 +45,7 @@ class AttentionSplit(nn.Module):
 
     def __init__(self, config: Disentangle, dim: int):
         super().__init__()
+        self.identity_width = dim
         self.identity = Branch(config, dim)
         self.cloth = Branch(config, dim)
         layers = range(config.cross_layers)

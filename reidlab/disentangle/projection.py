@@ -49,19 +49,12 @@ class ProjectionSplit(nn.Module):
         super().__init__()
         self.pool = build_pooling(config.pooling, dim)
         self.identity = self.identity_network(dim)
+        self.identity_width = dim
         self.cloth = ReversedProjection(dim, config.reversal)
 
     def identity_network(self, dim: int) -> nn.Module:
         """(B, D) → (B, identity width)."""
         return nn.Sequential(nn.Linear(dim, dim), nn.ReLU())
-
-    def identity_dim(self, dim: int) -> int:
-        """Width of the identity features for tokens of width `dim`."""
-        return dim
-
-    def set_reversal(self, alpha: float) -> None:
-        """Strength of the gradient reversal from now on (note 001, ``update_alpha``)."""
-        self.cloth.alpha = alpha
 
     def forward(self, tokens: Tensor, want_maps: bool = False) -> SplitFeatures:
         """(B, N, D) → (B, identity width) and (B, D); there are no maps."""
@@ -79,15 +72,16 @@ class MergedSplit(ProjectionSplit):
 
     WIDTHS = (512, 256)
 
+    def __init__(self, config: Disentangle, dim: int):
+        super().__init__(config, dim)
+        self.identity_width = self.WIDTHS[-1]
+
     def identity_network(self, dim: int) -> nn.Module:
         middle, last = self.WIDTHS
         return nn.Sequential(
             nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, dim), nn.ReLU(),
             nn.Linear(dim, middle), nn.BatchNorm1d(middle), nn.ReLU(),
             nn.Linear(middle, last), nn.BatchNorm1d(last), nn.ReLU())
-
-    def identity_dim(self, dim: int) -> int:
-        return self.WIDTHS[-1]
 
 
 class ResidualBlock(nn.Module):

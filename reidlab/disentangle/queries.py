@@ -39,6 +39,7 @@ class QuerySplit(nn.Module):
 
     def __init__(self, config: Disentangle, dim: int):
         super().__init__()
+        self.identity_width = dim
         self.identity, self.cloth = QueryPool(config, dim), QueryPool(config, dim)
 
     def forward(self, tokens: Tensor, want_maps: bool = False) -> SplitFeatures:

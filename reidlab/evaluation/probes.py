@@ -2,11 +2,9 @@
 
 Probes are scikit-learn's, so that measured leakage does not depend on our own optimiser.
 """
-import os
 import warnings
 
 import numpy as np
-from joblib import Parallel, delayed
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
@@ -43,15 +41,18 @@ def probe(train_features, train_labels, test_features, test_labels, *, kind: str
     """
     if kind not in ("logistic", "mlp"):
         raise ReidlabError(f"unknown probe {kind!r}; known: logistic, mlp")
-    model = (LogisticRegression(max_iter=400, C=0.1) if kind == "logistic"
+    model = (LogisticRegression(solver="newton-cg", C=0.1) if kind == "logistic"
              else MLPClassifier((64,), max_iter=60, early_stopping=True, random_state=seed))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         fitted = make_pipeline(StandardScaler(), model).fit(train_features, train_labels)
-    said, true = fitted.predict(test_features), np.asarray(test_labels)
-    base = 1 / len(set(true.tolist()))
+    said = fitted.predict(test_features)
+    classes, true = np.unique(np.asarray(test_labels), return_inverse=True)
+    number = {value: k for k, value in enumerate(classes.tolist())}
+    said = np.array([number.get(value, -1) for value in said.tolist()])
+    base = 1 / len(classes)
     rng = np.random.default_rng(seed)
-    null = [_balanced(true[rng.permutation(len(true))], said) - base for _ in range(permutations)]
+    null = [_balanced(rng.permutation(true), said) - base for _ in range(permutations)]
     people = np.arange(len(true)) if groups is None else np.asarray(groups)
     rows = [np.flatnonzero(people == p) for p in np.unique(people)]
     spread = []
@@ -65,11 +66,10 @@ def probe(train_features, train_labels, test_features, test_labels, *, kind: str
 
 
 def _balanced(true: np.ndarray, said: np.ndarray) -> float:
-    """Mean recall over the classes that occur (scikit-learn's balanced accuracy, without its
-    warnings, and quick enough for a loop)."""
-    classes, codes = np.unique(true, return_inverse=True)
-    hits = np.bincount(codes, weights=said == true, minlength=len(classes))
-    return float((hits / np.bincount(codes, minlength=len(classes))).mean())
+    """Mean recall over the classes that occur, of integer labels (scikit-learn's balanced
+    accuracy, quick enough for a loop)."""
+    counts, hits = np.bincount(true), np.bincount(true, weights=said == true)
+    return float((hits[counts > 0] / counts[counts > 0]).mean())
 
 
 def probe_matrix(fit: Embeddings, judge: Embeddings) -> dict:
@@ -90,10 +90,9 @@ def probe_matrix(fit: Embeddings, judge: Embeddings) -> dict:
     asked = [(vector, factor, kind) for vector in vectors
              for kind, factors in (("logistic", IDENTITY + CLOTHING), ("mlp", HEADLINE))
              for factor in factors]
-    answers = Parallel(n_jobs=min(4, os.cpu_count() or 1))(delayed(probe)(
-        vectors[vector][0], [r.factors[factor] for r in fit.records],
-        vectors[vector][1], [r.factors[factor] for r in judge.records],
-        kind=kind, groups=judge.pids) for vector, factor, kind in asked)
+    answers = [probe(vectors[vector][0], [r.factors[factor] for r in fit.records],
+                     vectors[vector][1], [r.factors[factor] for r in judge.records],
+                     kind=kind, groups=judge.pids) for vector, factor, kind in asked]
     each: dict = {vector: {} for vector in vectors}
     mlp: dict = {vector: {} for vector in vectors}
     for (vector, factor, kind), answer in zip(asked, answers, strict=True):

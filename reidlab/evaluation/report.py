@@ -1,14 +1,18 @@
 """Score a trained run once on its test people and write the report."""
 from pathlib import Path
 
+import numpy as np
 import torch
 
+from reidlab.config import Scoring
 from reidlab.data.loading import load as load_data
-from reidlab.data.records import TextImageData
+from reidlab.data.records import Split, TextImageData
 from reidlab.evaluation.dependence import dependence, permutation_level
 from reidlab.evaluation.embeddings import Embeddings, embed
 from reidlab.evaluation.probes import probe_matrix
-from reidlab.evaluation.protocols import id_accuracy, tables
+from reidlab.evaluation.protocols import described, id_accuracy, score_as_dressed, tables
+from reidlab.evaluation.ranking import chance, rank
+from reidlab.evaluation.reranking import rerank
 from reidlab.files import write_json
 from reidlab.models.building import load
 from reidlab.runs.folder import RunFolder, provenance
@@ -54,8 +58,26 @@ def evaluate(run_dir: str | Path, data: TextImageData | None = None) -> dict:
         "parameters": sum(p.numel() for p in model.parameters()),
         **provenance(),
     }
+    if model.matcher is not None:
+        for name, found, split in (("val", val, data.val), ("test", test, data.test)):
+            table = report["tables"][name]
+            table["as_dressed_reranked"] = _reranked(model, found, split, experiment.scoring)
+            if "ceiling" in (plain := table["as_dressed"]["text_to_image"]):
+                table["as_dressed_reranked"]["text_to_image"]["ceiling"] = plain["ceiling"]
     write_json(run.report, report)
     return report
+
+
+def _reranked(model, found: Embeddings, split: Split, scoring: Scoring) -> dict:
+    """The as-dressed table, text to image, after the matcher looked at the best hits."""
+    keep = described(found.records)
+    texts, pictures = np.flatnonzero(keep[found.picture]), np.flatnonzero(keep)
+    similarity, asked, wanted = score_as_dressed(found, scoring.cloth_weight)["text_to_image"]
+    said = [(found.records[found.picture[t]], found.caption[t]) for t in texts]
+    said = [f"{r.id_captions[c]} {r.cloth_captions[c]}".strip() for r, c in said]
+    anew = rerank(model, similarity, said, split, pictures, scoring.rerank, scoring.match_weight)
+    return {"text_to_image": rank(anew, asked, wanted).to_dict()
+            | {"chance": chance(asked, wanted)}}
 
 
 def _dependence(found: Embeddings, most: int = 1000) -> dict:

@@ -2,6 +2,7 @@
 
 ROWS = (  # title, table, direction
     ("as dressed, text → image", "as_dressed", "text_to_image"),
+    ("as dressed, best hits re-ranked", "as_dressed_reranked", "text_to_image"),
     ("as dressed, image → text", "as_dressed", "image_to_text"),
     ("as dressed, id caption only", "as_dressed_id_only", "text_to_image"),
     ("other outfits, id caption → image", "any_clothes", "text_to_image"),

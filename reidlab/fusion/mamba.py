@@ -2,25 +2,12 @@
 
 Shapes: B batch, D width of each vector.
 """
-from typing import NamedTuple
-
 import torch
 from torch import Tensor, nn
 
 from reidlab.config import Fusion
+from reidlab.fusion.fused import Fused
 from reidlab.fusion.selective_scan import fastest_mamba
-
-
-class Fused(NamedTuple):
-    """What a fusion gives.
-
-    Attributes:
-        vector: (B, D).
-        gate_weights: (B, 2), image against text, summing to 1.
-    """
-
-    vector: Tensor
-    gate_weights: Tensor
 
 
 class MambaFusion(nn.Module):
@@ -29,9 +16,10 @@ class MambaFusion(nn.Module):
     Two quirks of the note are kept. The sequence has length 1, so the scan never recurs: this is
     a gated MLP. And the note's gated sum of the two halves never reaches its output, since the
     projection reads the whole Mamba output: gate and gate attention get no gradient.
+    ``gate="applied"`` weighs the two halves before the projection and so mends the second.
 
     Args:
-        config: layers, state, taps, expansion, dropout.
+        config: layers, state, taps, expansion, dropout, gate.
         dim: width D of image and text vectors.
 
     Source: note 003 §4.3. 4,838,402 parameters at D = 256.
@@ -51,6 +39,7 @@ class MambaFusion(nn.Module):
         self.fc = nn.Linear(joint, dim)
         self.norm_final = nn.LayerNorm(dim)
         self.dropout = nn.Dropout(config.dropout)
+        self.applied = config.gate == "applied"
 
     def forward(self, image: Tensor, text: Tensor) -> Fused:
         joint = torch.cat([self.image_align(image), self.text_align(text)], dim=-1)[:, None]
@@ -58,5 +47,8 @@ class MambaFusion(nn.Module):
             joint = norm(mamba(joint) + joint)                         # (B, 1, 2D)
         weighed, _ = self.gate_attn(joint, joint, joint, need_weights=False)
         gate_weights = self.gate(weighed[:, 0]).softmax(dim=-1)        # (B, 2)
+        if self.applied:  # twice the weights, so that a gate of one half changes nothing
+            shares = 2 * gate_weights.repeat_interleave(joint.shape[-1] // 2, dim=1)
+            joint = joint * shares[:, None]
         vector = self.norm_final(self.fc(self.dropout(joint[:, 0])))   # (B, D)
         return Fused(vector, gate_weights)

@@ -1,8 +1,12 @@
-"""The notes' adversarial term on clothing, in its two readings. Shapes: B batch, D width."""
+"""The adversarial term on clothing: the notes' two readings, and what their prose describes.
+
+Shapes: B batch, D width.
+"""
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
+from reidlab.disentangle.reversal import reverse_gradient
 from reidlab.losses.contrastive import one_way_info_nce, similarity
 
 
@@ -36,6 +40,44 @@ def cloth_adv_ramp(epoch: float) -> float:
     Source: note 002 §3.4.
     """
     return min(1.0, 0.2 + 0.05 * epoch)
+
+
+class IdentityAdversary(nn.Module):
+    """A classifier that reads identity from clothing behind a gradient reversal, and its twin,
+    which reads the words of the clothing caption from identity.
+
+    The classifiers learn to read; what they read learns to be unreadable. Features are normalised
+    per batch first, since their norms would run away otherwise (findings e).
+
+    Args:
+        identity_width, dim: widths of identity and clothing features.
+        classes: training identities C.
+        words: entries of the vocabulary V.
+        strength: of the reversal.
+    """
+
+    def __init__(self, identity_width: int, dim: int, classes: int, words: int, strength: float):
+        super().__init__()
+        self.strength = strength
+        self.who = _reader(dim, classes)
+        self.wears = _reader(identity_width, words)
+
+    def forward(self, identity: Tensor, cloth: Tensor, labels: Tensor, said: Tensor) -> Tensor:
+        """Cross entropy of both readers.
+
+        Args:
+            identity, cloth: (B, D) features.
+            labels: (B,) in [0, C).
+            said: (B, V), 1 where the clothing caption holds the word.
+        """
+        who = self.who(reverse_gradient(cloth, self.strength))
+        wears = self.wears(reverse_gradient(identity, self.strength))
+        return F.cross_entropy(who, labels) + F.binary_cross_entropy_with_logits(wears, said)
+
+
+def _reader(dim: int, classes: int) -> nn.Module:
+    return nn.Sequential(nn.BatchNorm1d(dim), nn.Linear(dim, 256), nn.ReLU(),
+                         nn.Linear(256, classes))
 
 
 CLOTH_ADVERSARIES = {"negative_info_nce": negative_info_nce, "off_diagonal": off_diagonal}

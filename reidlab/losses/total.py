@@ -5,11 +5,12 @@ Shapes: B batch, D width of pooled features.
 import dataclasses
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reidlab.config import Loss
 from reidlab.data.records import Batch
-from reidlab.losses.adversarial import CLOTH_ADVERSARIES, cloth_adv_ramp
+from reidlab.losses.adversarial import CLOTH_ADVERSARIES, IdentityAdversary, cloth_adv_ramp
 from reidlab.losses.contrastive import (
     info_nce,
     masked_info_nce,
@@ -29,30 +30,39 @@ class TotalLoss(nn.Module):
 
     Args:
         config: forms and weights.
-        dim: width D of pooled image features.
+        dim: width D of pooled clothing features.
         embedding: width of retrieval vectors.
+        identity_width: of pooled identity features; D when not given.
+        classes, words: training identities and vocabulary, for the identity adversary.
 
     The notes keep the projectors of ``bio``, ``cloth`` and ``decouple`` here and hand the
     optimizer the model only; ``projectors="frozen"`` reproduces that.
     """
 
-    def __init__(self, config: Loss, dim: int, embedding: int):
+    def __init__(self, config: Loss, dim: int, embedding: int, identity_width: int | None = None,
+                 classes: int = 1, words: int = 1):
         super().__init__()
+        identity_width = identity_width or dim
         self.config = config
         self.weights = {k: w for k, w in dataclasses.asdict(config.weights).items() if w}
         needed = [name for name in ("bio", "cloth") if name in self.weights]
-        if "cloth_adv" in self.weights and "cloth" not in needed:
+        self.adversary = None
+        if "cloth_adv" in self.weights and config.cloth_adv == "identity_adversary":
+            self.adversary = IdentityAdversary(identity_width, dim, classes, words,
+                                               config.adversary)
+        elif "cloth_adv" in self.weights and "cloth" not in needed:
             needed.append("cloth")
         if "decouple" in self.weights and config.decouple in PROJECTED:
             needed += ["decouple_id", "decouple_cloth"]
-        self.projectors = nn.ModuleDict({n: nn.Linear(dim, embedding) for n in needed})
+        widths = {"bio": identity_width, "decouple_id": identity_width}
+        self.projectors = nn.ModuleDict({n: nn.Linear(widths.get(n, dim), embedding)
+                                         for n in needed})
         if config.projectors == "frozen":
             self.projectors.requires_grad_(False)
         self.log_scale = None
         if config.learned_temperature:
             self.log_scale = nn.Parameter(torch.tensor(1 / config.temperature).log())
         self.decouple = decoupler(config.decouple)
-        self.cloth_adv = CLOTH_ADVERSARIES[config.cloth_adv]
 
     @property
     def temperature(self) -> float | Tensor:
@@ -73,7 +83,7 @@ class TotalLoss(nn.Module):
             words: ``{"id": (B, V), "cloth": (B, V)}`` bags of words, for the ``words`` term.
         """
         terms = {name: getattr(self, f"_{name}")(out, batch, epoch, words)
-                 for name in self.weights}
+                 for name in self.weights if name != "matching" or out.match_logits is not None}
         ramp = self.ramp(progress)
         scale = {"decouple": ramp, "words": ramp}
         terms["total"] = sum(self.weights[n] * scale.get(n, 1.0) * t for n, t in terms.items())
@@ -109,7 +119,9 @@ class TotalLoss(nn.Module):
                                 out.cloth_text_embeds, temperature=self.temperature)
 
     def _cloth_adv(self, out, batch, epoch, words):
-        return cloth_adv_ramp(epoch) * self.cloth_adv(
+        if self.adversary is not None:
+            return self.adversary(out.id_embeds, out.cloth_embeds, batch.pid, words["cloth"])
+        return cloth_adv_ramp(epoch) * CLOTH_ADVERSARIES[self.config.cloth_adv](
             self.projectors["cloth"](out.cloth_embeds), out.cloth_text_embeds,
             temperature=self.temperature)
 
@@ -150,6 +162,13 @@ class TotalLoss(nn.Module):
     def _id_image(self, out, batch, epoch, words):
         return same_person_other_picture(out.image_embeds, batch.pid,
                                          temperature=self.temperature)
+
+    def _matching(self, out, batch, epoch, words):
+        said = torch.tensor([bool(i or c) for i, c in zip(batch.id_text, batch.cloth_text,
+                                                          strict=True)], device=batch.pid.device)
+        fits = torch.tensor([1.0, 0.0], device=batch.pid.device).expand(len(said), 2)
+        keep = said & batch.is_matched
+        return F.binary_cross_entropy_with_logits(out.match_logits[keep], fits[keep])
 
     def _words(self, out, batch, epoch, words):
         return (cka_linear(out.image_embeds, words["cloth"])

@@ -37,6 +37,28 @@ class JointHeads(nn.Module):
         return F.normalize(self.text_mlp(self.shared_mlp(pooled)), dim=-1)
 
 
+class MergedHeads(nn.Module):
+    """Identity comes from the split at retrieval width; its text goes the joint heads' way.
+
+    Args:
+        joint: heads of both captions and of clothing pictures.
+
+    Source: note 000 §1.
+    """
+
+    def __init__(self, joint: JointHeads):
+        super().__init__()
+        self.joint = joint
+
+    def image(self, pooled: Tensor) -> Tensor:
+        """(B, embedding) → (B, embedding), unit norm."""
+        return F.normalize(pooled, dim=-1)
+
+    def text(self, pooled: Tensor) -> Tensor:
+        """(B, D) → (B, embedding), unit norm."""
+        return self.joint.text(pooled)
+
+
 class LinearHeads(nn.Module):
     """One linear layer and one BatchNorm a modality.
 
@@ -63,11 +85,14 @@ class LinearHeads(nn.Module):
         return F.normalize(self.text_head(pooled), dim=-1)
 
 
-HEADS = {"joint": JointHeads, "linear": LinearHeads}
+HEADS = {"joint": JointHeads, "merged": JointHeads, "linear": LinearHeads}
 
 
-def build_heads(config: Heads, dim: int) -> nn.Module:
-    """The heads called ``config.name`` for features of width `dim`."""
+def build_heads(config: Heads, dim: int) -> tuple[nn.Module, nn.Module]:
+    """Heads of identity and of clothing for features of width `dim`; one object when shared."""
     if config.name not in HEADS:
         raise ReidlabError(f"unknown heads.name {config.name!r}; known: {', '.join(HEADS)}")
-    return HEADS[config.name](config, dim)
+    heads = HEADS[config.name](config, dim)
+    if config.name == "merged":
+        return MergedHeads(heads), heads
+    return heads, HEADS[config.name](config, dim) if config.separate else heads

@@ -13,12 +13,14 @@ from torch import Tensor, nn
 from reidlab.config import Experiment
 from reidlab.disentangle import build_disentangler
 from reidlab.disentangle.gate import SplitFeatures
+from reidlab.disentangle.projection import ReversedProjection
 from reidlab.encoders.bert import TextEncoder
 from reidlab.encoders.vit import build_vit
 from reidlab.errors import ReidlabError
 from reidlab.fusion import build_fusion
 from reidlab.models.erasure import Erasure
 from reidlab.models.heads import build_heads
+from reidlab.models.matching import build_matcher
 from reidlab.models.parallel import gather
 
 log = logging.getLogger(__name__)
@@ -41,6 +43,7 @@ class TextImageOutput:
         gate_weights: (B, 2), image against text in the fusion.
         maps: attention maps by branch, on request.
         tokens: (B, N, D) image tokens, on request.
+        match_logits: (B, 2) does the own text fit, does the rival's; with `rival_text` only.
     """
 
     image_embeds: Tensor | None = None
@@ -55,6 +58,7 @@ class TextImageOutput:
     gate_weights: Tensor | None = None
     maps: dict | None = None
     tokens: Tensor | None = None
+    match_logits: Tensor | None = None
 
     def as_tuple(self, count: int) -> tuple:
         """The notes' order: 8 outputs (note 001) or 10 (note 003)."""
@@ -84,14 +88,15 @@ class TextImageModel(nn.Module):
             raise ReidlabError(f"image width {dim} and text width {self.text_encoder.dim} must "
                                "agree: both go through one shared layer")
         self.disentangle = build_disentangler(experiment.disentangle, dim)
-        self.id_heads = build_heads(heads, dim)
-        self.cloth_heads = build_heads(heads, dim) if heads.separate else self.id_heads
+        self.identity_width = self.disentangle.identity_width
+        self.id_heads, self.cloth_heads = build_heads(heads, dim)
         self.id_erasure = Erasure(heads.embedding) if heads.erase else nn.Identity()
         self.id_classifier = None
         if experiment.loss.weights.cls:
-            self.id_classifier = nn.Linear(dim, classes or 8000)
+            self.id_classifier = nn.Linear(self.identity_width, classes or 8000)
         self.fusion = build_fusion(experiment.fusion, heads.embedding)
         self.scale = nn.Parameter(torch.ones(())) if self.fusion else None
+        self.matcher = build_matcher(experiment.fusion, dim)
         self.feat_dim = heads.embedding
         log.info("fusion: %s, scale: %s", experiment.fusion.name,
                  "absent" if self.scale is None else f"{self.scale.item():.4f}")
@@ -133,8 +138,12 @@ class TextImageModel(nn.Module):
 
     # the diagram ------------------------------------------------------------------------------
     def forward(self, image: Tensor | None = None, cloth_text: Texts | None = None,
-                id_text: Texts | None = None, want_maps: bool = False) -> TextImageOutput:
+                id_text: Texts | None = None, want_maps: bool = False,
+                rival_text: list[str] | None = None) -> TextImageOutput:
         """All outputs that the given inputs allow.
+
+        `rival_text`, one wrong whole description a picture, asks for `match_logits`; the matcher
+        learns from tokens without changing them.
 
         In a launch of several processes each passes its own rows, and every process gets the
         outputs of the whole batch.
@@ -159,7 +168,23 @@ class TextImageModel(nn.Module):
             fused = self.fusion(out.image_embeds, out.id_text_embeds)
             out.fused_embeds = self.scale * F.normalize(fused.vector, dim=-1)
             out.gate_weights = fused.gate_weights
+        if self.matcher is not None and rival_text is not None:
+            own = [f"{i} {c}".strip() for i, c in zip(id_text, cloth_text, strict=True)]
+            with torch.no_grad():
+                states, mask = self.text_encoder.states(own + rival_text)
+            logits = self.matcher(tokens.detach().repeat(2, 1, 1), states, mask)
+            out.match_logits = gather(logits.view(2, -1).T)
         return out
+
+    def set_reversal(self, alpha: float) -> bool:
+        """Set the strength of the gradient reversal; whether the design has one.
+
+        Source: note 001 §2.8, ``update_alpha``.
+        """
+        found = [m for m in self.modules() if isinstance(m, ReversedProjection)]
+        for module in found:
+            module.alpha = alpha
+        return bool(found)
 
     def _pool_texts(self, id_text: Texts | None, cloth_text: Texts | None):
         """Both kinds of caption through one pass of the text encoder."""

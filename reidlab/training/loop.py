@@ -15,6 +15,7 @@ from transformers import BertTokenizer
 from reidlab.config import Experiment
 from reidlab.data.loading import Batches, load
 from reidlab.data.records import Batch, TextImageData
+from reidlab.disentangle.reversal import alpha_ramp
 from reidlab.encoders.bert import train_tokenizer
 from reidlab.errors import ReidlabError
 from reidlab.evaluation.embeddings import embed
@@ -86,8 +87,10 @@ class _Session:
             model.text_encoder.bert.compile()
         model.text_encoder.know([c for r in self.data.train.records
                                  for c in (*r.id_captions, *r.cloth_captions)])
-        self.loss = TotalLoss(experiment.loss, model.text_encoder.dim,
-                              experiment.heads.embedding).to(accelerator.device)
+        self.loss = TotalLoss(
+            experiment.loss, model.text_encoder.dim, experiment.heads.embedding,
+            model.identity_width, self.data.classes,
+            len(model.text_encoder.tokens.tokenizer)).to(accelerator.device)
         parameters = [p for p in (*model.parameters(), *self.loss.parameters())
                       if p.requires_grad]
         self.parameters = parameters
@@ -133,7 +136,7 @@ class _Session:
         began = time.perf_counter()
         self.model.train()
         while self.step < self.steps:
-            batch = self.batches(self.step, shard, accelerator.device)
+            batch = self.batches(self.step, shard, accelerator.device, self.step / self.steps)
             epoch = 1 + self.step // self.per_epoch
             row = self.train_step(batch, epoch)
             self.step += 1
@@ -169,14 +172,19 @@ class _Session:
         rate = learning_rate(config, self.step, self.steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
+        reversal = alpha_ramp(epoch)
+        reversed_ = self.inner.set_reversal(reversal)
         out = self.model(batch.image, cloth_text=batch.cloth_text[batch.shard],
-                         id_text=batch.id_text[batch.shard])
+                         id_text=batch.id_text[batch.shard],
+                         rival_text=batch.rival_text and batch.rival_text[batch.shard])
         terms = self.loss(out, batch, epoch, self.step / self.steps, self._words(batch))
         values = {name: term.item() for name, term in terms.items()}
         self._refuse_nan(values, batch)
         self.optimizer.zero_grad()
         accelerator.backward(terms["total"])
         row = {f"loss/{name}": value for name, value in values.items()} | {"lr": rate}
+        if reversed_:
+            row["reversal/alpha"] = reversal
         if config.clip:
             row["gradient/total"] = float(
                 accelerator.clip_grad_norm_(self.parameters, config.clip))
@@ -189,7 +197,7 @@ class _Session:
         return row
 
     def _words(self, batch: Batch) -> dict | None:
-        if not self.experiment.loss.weights.words:
+        if not self.experiment.loss.weights.words and self.loss.adversary is None:
             return None
         tokens, device = self.inner.text_encoder.tokens, self.accelerator.device
         return {"id": tokens.bag(batch.id_text).to(device),

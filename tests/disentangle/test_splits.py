@@ -168,5 +168,5 @@ def test_alpha_ramp():
 
 
 def test_unknown_names_are_listed():
-    with pytest.raises(ValueError, match="known: attention, queries"):
+    with pytest.raises(ValueError, match="known: projection, merged, residual, attention, queries"):
         build_disentangler(Disentangle(name="capsules"), DIM)

@@ -10,14 +10,15 @@ from reidlab.models.building import build
 from tests.conftest import mini
 
 
-@pytest.fixture(scope="module", params=["attention", "corrected"])
+@pytest.fixture(scope="module", params=["projection", "merged", "attention", "corrected"])
 def parts(request, data):
     experiment = mini(request.param)
     torch.manual_seed(0)
     model = build(experiment, data.classes).eval()
     batch = Batches(data.train, experiment)(0)
     with torch.no_grad():
-        out = model(batch.image, cloth_text=batch.cloth_text, id_text=batch.id_text)
+        out = model(batch.image, cloth_text=batch.cloth_text, id_text=batch.id_text,
+                    rival_text=batch.rival_text)
     words = {s: model.text_encoder.tokens.bag(getattr(batch, f"{s}_text")) for s in ("id", "cloth")}
     return experiment.loss, out, batch, words
 
@@ -25,7 +26,7 @@ def parts(request, data):
 def terms_of(parts, config=None, epoch=80, progress=1.0):
     loss, out, batch, words = parts
     torch.manual_seed(1)
-    total = TotalLoss(config or loss, 128, 256)
+    total = TotalLoss(config or loss, 128, 256, out.id_embeds.shape[1])
     return {k: v.item() for k, v in total(out, batch, epoch, progress, words).items()}
 
 

@@ -1,4 +1,5 @@
 """The model as a whole: one way in, the notes' outputs, gradients where they belong."""
+import dataclasses
 import itertools
 
 import pytest
@@ -46,6 +47,28 @@ def test_every_shape_of_note_003():
     assert states.shape == (2, 64, 768) and model.text_encoder(IDS).shape == (2, 768)
     assert model.fusion.fc.in_features == 512
     assert [tuple(t.shape) for t in out.as_tuple(10)] == list(NOTE_003.values())
+
+
+WALK = {  # notes 000 and 001 at 768: eight outputs
+    "image_embeds": (2, 256), "id_text_embeds": (2, 256), "fused_embeds": (2, 256),
+    "id_logits": (2, 8000), "id_embeds": (2, 768), "cloth_embeds": (2, 768),
+    "cloth_text_embeds": (2, 256), "cloth_image_embeds": (2, 256)}
+
+
+@pytest.mark.slow
+@pytest.mark.covers("R14", "D2", "D5", "D6")
+@pytest.mark.parametrize("name, id_width", [("projection", 768), ("merged", 256),
+                                            ("residual", 768)])
+def test_every_shape_of_notes_000_and_001(name, id_width):
+    model = build(preset(name, "tiny", image__height=224, image__width=224, image__dim=768,
+                         image__heads=12, image__layers=1, image__stem=False, text__dim=768,
+                         text__heads=12, text__layers=1))
+    out = model(torch.randn(2, 3, 224, 224), cloth_text=CLOTHES, id_text=IDS)
+    shapes = WALK | {"id_embeds": (2, id_width)}
+    assert [tuple(t.shape) for t in out.as_tuple(8)] == list(shapes.values())
+    assert out.gate is None and model.id_classifier.in_features == id_width
+    ids, _ = model.text_encoder.tokens(IDS, length=100)
+    assert ids.shape == (2, 100) == (2, model.text_encoder.config.max_length)
 
 
 @pytest.mark.covers("R14")
@@ -125,7 +148,7 @@ def test_corrected_gives_each_stream_heads_and_batch_statistics_of_its_own():
     apart(picture(4), cloth_text=CLOTHES * 2, id_text=IDS * 2)
     means = [h.image_head[1].running_mean for h in (apart.id_heads, apart.cloth_heads)]
     assert not torch.allclose(*means)
-    with pytest.raises(ValueError, match="unknown heads.name 'deep'; known: joint, linear"):
+    with pytest.raises(ValueError, match="unknown heads.name 'deep'; known: joint, merged, linear"):
         build(preset("corrected", heads__name="deep"))
 
 
@@ -140,14 +163,16 @@ def gradients(name, data, steps=2):
     """Parameters without any gradient after some steps, by top-level name."""
     experiment = mini(name)
     model = build(experiment, data.classes)
-    loss = TotalLoss(experiment.loss, 128, 256)
+    loss = TotalLoss(experiment.loss, 128, 256, model.identity_width, data.classes,
+                     len(model.text_encoder.tokens.tokenizer))
     batches, seen = Batches(data.train, experiment), set()
     everything = {**{f"model.{n}": p for n, p in model.named_parameters()},
                   **{f"loss.{n}": p for n, p in loss.named_parameters()}}
     step = torch.optim.SGD(everything.values(), lr=1e-3)
     for k in range(steps):
         batch = batches(k)
-        out = model(batch.image, cloth_text=batch.cloth_text, id_text=batch.id_text)
+        out = model(batch.image, cloth_text=batch.cloth_text, id_text=batch.id_text,
+                    rival_text=batch.rival_text)
         words = {s: model.text_encoder.tokens.bag(getattr(batch, f"{s}_text"))
                  for s in ("id", "cloth")}
         terms = loss(out, batch, 1 + k, (k + 1) / steps, words)
@@ -164,16 +189,20 @@ def test_every_parameter_of_corrected_gets_a_gradient(data):
     assert all(p.requires_grad for p in everything.values())
 
 
+WRITTEN = [name for name in PRESETS if name != "corrected"]
+
+
 @pytest.mark.covers("E13")
-@pytest.mark.parametrize("name", ["attention", "deep_attention"])
+@pytest.mark.parametrize("name", WRITTEN)
 def test_what_stays_dead_in_the_designs_as_written_and_why(data, name):
     dead, everything = gradients(name, data)
     reasons = {
         "model.fusion.": "no loss reads fused_embeds",
         "model.scale": "no loss reads fused_embeds",
-        "model.text_encoder.bert.": "note 003 runs BERT without gradient",
         "loss.projectors.": "the projectors live in the loss, which the optimizer never sees",
     }
+    if "attention" in name:
+        reasons["model.text_encoder.bert."] = "note 003 runs BERT without gradient"
     unexplained = {n for n in dead if not n.startswith(tuple(reasons))}
     key_biases = {n for n in unexplained if n.endswith("k_proj.bias")}  # softmax ignores them
     assert unexplained == key_biases
@@ -209,3 +238,52 @@ def test_the_seed_fixes_every_weight():
     assert all(torch.equal(one[k], two[k]) for k in one)
     assert any(not torch.equal(one[k], other[k]) for k in one)
     assert isinstance(build(preset("corrected")), TextImageModel)
+
+
+@pytest.mark.covers("D5")
+def test_merged_retrieves_with_the_feature_it_classifies():
+    model = build(preset("merged"), classes=6).eval()
+    out = model(picture(4), id_text=IDS * 2, cloth_text=CLOTHES * 2)
+    assert out.id_embeds.shape == (4, 256) and (out.id_embeds >= 0).all()
+    assert torch.allclose(out.image_embeds, torch.nn.functional.normalize(out.id_embeds, dim=1))
+    assert torch.allclose(out.id_logits, model.id_classifier(out.id_embeds))
+    assert out.fused_embeds.shape == (4, 256)
+    model.train()
+    one = model(picture(2), id_text=IDS, cloth_text=CLOTHES).id_embeds  # BatchNorm needs two
+    assert one.shape == (2, 256)
+
+
+@pytest.mark.covers("D3", "R10")
+def test_reversal_is_set_on_every_design_that_has_one():
+    for name in PRESETS:
+        model = build(preset(name), classes=4)
+        assert model.set_reversal(0.12) == (name in ("projection", "merged", "residual"))
+    model = build(preset("projection"), classes=4)
+    model.set_reversal(0.12)
+    assert model.disentangle.cloth.alpha == 0.12
+
+
+@pytest.mark.covers("E17")
+def test_any_part_is_swapped_by_config_alone():
+    for changes in ({"disentangle__name": "queries"}, {"fusion__name": "attention_gated"},
+                    {"fusion__name": "mamba_tokens"}, {"text__pooling": "attention"},
+                    {"disentangle__pooling": "max"}):
+        model = build(preset("attention", **changes), classes=4).eval()
+        out = model(picture(), id_text=IDS, cloth_text=CLOTHES)
+        assert out.image_embeds.shape == (2, 256), changes
+
+
+@pytest.mark.covers("F15")
+def test_one_pass_of_each_encoder_a_batch(data, monkeypatch):
+    experiment = mini("corrected")
+    model, batch = build(experiment, data.classes), Batches(data.train, experiment)(0)
+    passes = {"image": 0, "text": 0}
+    for key, module in (("image", model.visual_encoder), ("text", model.text_encoder)):
+        module.register_forward_hook(
+            lambda *_, key=key: passes.__setitem__(key, passes[key] + 1))
+    out = model(batch.image, cloth_text=batch.cloth_text, id_text=batch.id_text)
+    words = {s: model.text_encoder.tokens.bag(getattr(batch, f"{s}_text")) for s in ("id", "cloth")}
+    weights = dataclasses.replace(experiment.loss.weights, bio=1.0, cloth=1.0, matching=0.0)
+    TotalLoss(dataclasses.replace(experiment.loss, weights=weights), 128, 256)(
+        out, batch, 1, 1.0, words)
+    assert passes == {"image": 1, "text": 1}
