@@ -1,4 +1,4 @@
-"""The command line: train, evaluate, search, data, run, doctor.
+"""The command line: train, compare, sweep, evaluate, search, data, run, doctor.
 
 Exit status 0 only on success; 2 and one line for everything a user can mend; 1 for a failed check.
 """
@@ -18,21 +18,40 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("-v", "--verbose", action="store_true", help="say which paths are taken")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    def command(name: str, run, about: str) -> argparse.ArgumentParser:
-        found = commands.add_parser(name, help=about, description=about)
+    layouts = "cuhk-pedes, icfg-pedes or rstpreid"
+
+    def command(name: str, run, about: str, within=commands) -> argparse.ArgumentParser:
+        found = within.add_parser(name, help=about, description=about)
         found.set_defaults(run=run)
         found.add_argument("--json", action="store_true", help="print the result as one object")
         return found
+
+    def settings(one: argparse.ArgumentParser) -> None:
+        one.add_argument("--set", dest="changes", action="extend", nargs="+", default=[],
+                         metavar="PART.FIELD=VALUE", help="change any field of the experiment")
 
     one = command("train", _train, "train a preset, or go on where its run stands")
     one.add_argument("preset")
     one.add_argument("--run", dest="folder", required=True, help="folder of the run")
     one.add_argument("--size", default="tiny", help="tiny, small or base")
-    one.add_argument("--data", default="drawn", help="drawn, or cuhk-pedes:DIR")
+    one.add_argument("--data", default="drawn", help="drawn, or LAYOUT:DIR")
     one.add_argument("--seed", type=int, default=0)
-    one.add_argument("--set", dest="changes", action="extend", nargs="+",
-                     default=[],
-                     metavar="PART.FIELD=VALUE", help="change any field of the experiment")
+    settings(one)
+    one = command("compare", _compare, "train designs × seeds and lay them side by side")
+    one.add_argument("presets", nargs="+", help="designs; the last is compared with each other")
+    one.add_argument("--out", dest="folder", required=True, help="folder of all runs")
+    one.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    one.add_argument("--size", default="tiny", help="tiny, small or base")
+    one.add_argument("--at-once", type=int, help="runs side by side; default: one a core, or a GPU")
+    settings(one)
+    one = command("sweep", _sweep, "train every combination of some fields and name the best")
+    one.add_argument("preset")
+    one.add_argument("grid", nargs="+", metavar="PART.FIELD=VALUE,VALUE", help="fields to vary")
+    one.add_argument("--out", dest="folder", required=True, help="folder of all runs")
+    one.add_argument("--size", default="tiny", help="tiny, small or base")
+    one.add_argument("--seed", type=int, default=0)
+    one.add_argument("--at-once", type=int, help="runs side by side; default: one a core, or a GPU")
+    settings(one)
     one = command("evaluate", _evaluate, "score a trained run and write its report.json")
     one.add_argument("folder", metavar="RUN")
     one = command("search", _search, "rank people by a description")
@@ -41,15 +60,21 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("-k", type=int, default=10, help="number of hits")
     one.add_argument("--gallery", help="a folder of pictures; default: the run's test people")
     one.add_argument("--draw", help="picture file to write; default: RUN/search.png")
-    one = command("data", _data, "write the drawn world as a data set")
-    one.add_argument("action", choices=("export",))
+    data = commands.add_parser("data", help="write the drawn world as a data set, or check one",
+                               description="write the drawn world as a data set, or check one")
+    actions = data.add_subparsers(dest="action", required=True, metavar="ACTION")
+    one = command("export", _export, "write the drawn people in a public layout", actions)
     one.add_argument("folder", metavar="DIR")
-    one.add_argument("--layout", default="cuhk-pedes", help="cuhk-pedes")
+    one.add_argument("--layout", default="cuhk-pedes", help=layouts)
     one.add_argument("--people", type=int, default=1000, help="training people")
     one.add_argument("--held-out", type=int, default=200, help="people in val and in test each")
     one.add_argument("--picture", default="96x48", metavar="HxW", help="size in pixels")
     one.add_argument("--format", default="png", choices=("png", "jpg"))
     one.add_argument("--seed", type=int, default=0, help="of the world")
+    one = command("check", _check, "counts, unreadable pictures, shared people and captions",
+                  actions)
+    one.add_argument("folder", metavar="DIR")
+    one.add_argument("--layout", default="cuhk-pedes", help=layouts)
     one = command("run", _run, "execute a notebook from a clean kernel and show its progress")
     one.add_argument("notebook")
     command("doctor", _doctor, "what is installed, and which path is taken")
@@ -83,18 +108,44 @@ def main(arguments: list[str] | None = None) -> int:
 def _train(options):
     from reidlab.presets import preset
     from reidlab.training.loop import train
-    changes = {"data.source": options.data, "seed": options.seed}
-    for change in options.changes:
-        name, equals, value = change.partition("=")
-        if not equals:
-            raise ReidlabError(f"--set needs part.field=value; got {change!r}")
-        changes[name] = value
-    experiment = preset(options.preset, options.size,
-                        **{k.replace(".", "__"): v for k, v in changes.items()})
+    experiment = preset(options.preset, options.size, data__source=options.data,
+                        seed=options.seed, **_changes(options))
     report = train(experiment, options.folder)
     if "stopped_at" in report:
         return report, (f"stopped at step {report['stopped_at']}; the same command goes on")
     return report, _table([report])
+
+
+def _changes(options) -> dict:
+    changes = {}
+    for change in options.changes:
+        name, equals, value = change.partition("=")
+        if not equals:
+            raise ReidlabError(f"--set needs part.field=value; got {change!r}")
+        changes[name.replace(".", "__")] = value
+    return changes
+
+
+def _compare(options):
+    from reidlab.comparing import compare, markdown
+    table = compare(options.presets, options.seeds, options.folder, options.size,
+                    _changes(options), options.at_once,
+                    look=lambda running: print("training:", ", ".join(running), file=sys.stderr))
+    return table, markdown(table)
+
+
+def _sweep(options):
+    from reidlab.sweeping import markdown, sweep
+    grid = {}
+    for field in options.grid:
+        name, equals, values = field.partition("=")
+        if not equals or not values:
+            raise ReidlabError(f"a field to vary needs part.field=value,value; got {field!r}")
+        grid[name] = values.split(",")
+    found = sweep(options.preset, grid, options.folder, options.size, _changes(options),
+                  options.seed, options.at_once,
+                  look=lambda running: print("training:", ", ".join(running), file=sys.stderr))
+    return found, markdown(found)
 
 
 def _evaluate(options):
@@ -121,12 +172,19 @@ def _search(options):
         [*lines, f"drawn in {picture}"])
 
 
-def _data(options):
+def _check(options):
+    from reidlab.data.checking import check, markdown
+    found = check(options.layout, Path(options.folder))
+    found["failed"] = sum(p["fatal"] for p in found["problems"])
+    return found, markdown(found)
+
+
+def _export(options):
     from reidlab.config import Data
+    from reidlab.data.layouts import layout
     from reidlab.data.loading import draw
-    from reidlab.data.text_image import export_cuhk_pedes
-    if options.layout != "cuhk-pedes":
-        raise ReidlabError(f"unknown layout {options.layout!r}; known: cuhk-pedes")
+    from reidlab.data.text_image import export
+    layout(options.layout)
     try:
         height, width = (int(n) for n in options.picture.split("x"))
     except ValueError:
@@ -136,8 +194,8 @@ def _data(options):
         raise ReidlabError("--people and --held-out must be at least 2")
     data = Data(seed=options.seed, people=options.people, val_people=options.held_out,
                 test_people=options.held_out)
-    count = export_cuhk_pedes(draw(data, (height, width)), Path(options.folder),
-                              f".{options.format}")
+    count = export(draw(data, (height, width)), Path(options.folder), options.layout,
+                   f".{options.format}")
     return {"folder": options.folder, "pictures": count}, (
         f"{count} pictures in {options.folder}; train on them with --data "
         f"{options.layout}:{options.folder}")

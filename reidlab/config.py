@@ -4,9 +4,7 @@ An `Experiment` is plain data: it is written to ``config.json`` as it is, and
 ``part.field=value`` on the command line changes any field of it.
 """
 import dataclasses
-import difflib
-import typing
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 
 from reidlab.errors import ReidlabError
 
@@ -72,6 +70,9 @@ class Disentangle:
     self_layers: int = 1             # self-attention layers a branch
     cross_layers: int = 1            # cross-attention layers between the branches
     heads: int = 4                   # attention heads
+    mixer: str = "attention"         # self layers: attention, performer, linformer, conv or window
+    features: int = 64               # random features of performer, summaries of linformer
+    gate: str = "linear"             # linear (note 003), mlp (note 002's prose) or multihead
     residual_from: str = "input"     # input: the encoder's tokens; running: the layer's own input
     dropout: float = 0.0             # of attention weights
 
@@ -85,6 +86,7 @@ class Heads:
     embedding: int = 256             # width of the retrieval vectors
     dropout: float = 0.2             # between the layers, joint only
     separate: bool = False           # True: identity and clothing get heads of their own
+    alignment: str = "full"          # words against patches: full, or light (an eighth of the work)
     erase: bool = False              # project out of identity what clothing captions show
 
 
@@ -114,10 +116,12 @@ class LossWeights:
     cloth_match: float = 1.0         # clothing: image with text
     decouple: float = 0.2            # dependence between identity and clothing
     gate_regularization: float = 0.01  # distance of the gate from one half
+    gate_smoothing: float = 0.0      # distance of the gate from its own running mean
     fusion_gate: float = 0.0         # distance of the fusion's two weights from one half
     as_dressed: float = 0.0          # both sides at once: the sum of scores that retrieval uses
     id_image: float = 0.0            # identity: pictures of one person in different outfits
     words: float = 0.0               # dependence of each vector on the other side's words
+    fine_grained: float = 0.0        # words against patches
     matching: float = 0.0            # does this text fit this picture, from the tokens of both
 
 
@@ -137,8 +141,10 @@ class Loss:
     decouple: str = "gram"           # see reidlab.losses.decoupling.DECOUPLERS
     decouple_on: str = "pooled"      # pooled features or retrieval embeddings
     decouple_from: float = 0.0       # share of training before decouple and words set in
+    decouple_controller: bool = False  # raise its weight while measured dependence does not fall
     decouple_ramp: float = 0.0       # share of training over which they then grow from 0
     matching_from: float = 0.0       # share of training before matching sets in
+    matching_every: int = 1          # steps from one to the next: a matching step costs much
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,7 +200,10 @@ class Experiment:
 CHOICES = {  # fields that hold a name, and the names they may hold
     "image.activation": ("gelu", "relu"),
     "text.activation": ("gelu", "relu"),
+    "disentangle.mixer": ("attention", "performer", "linformer", "conv", "window"),
+    "disentangle.gate": ("linear", "mlp", "multihead"),
     "disentangle.residual_from": ("input", "running"),
+    "heads.alignment": ("full", "light"),
     "fusion.gate": ("discarded", "applied"),
     "data.negatives": ("random", "similar"),
     "loss.positives": ("diagonal", "same"),
@@ -209,12 +218,14 @@ LEAST = {  # smallest value that makes sense
     "data.outfits": 2, "data.shots": 1, "data.images_per_person": 1, "data.unmatched": 0,
     "data.flip": 0, "data.jitter": 0, "data.crop": 0, "image.height": 16, "image.width": 16,
     "image.layers": 1, "text.layers": 1, "text.max_length": 3, "disentangle.self_layers": 0,
-    "disentangle.cross_layers": 0, "heads.embedding": 1, "training.epochs": 1,
+    "disentangle.cross_layers": 0,
+    "disentangle.features": 1, "heads.embedding": 1, "training.epochs": 1,
     "training.batches_per_epoch": 1, "training.batch_size": 2, "training.lr": 0,
     "training.weight_decay": 0, "training.warmup": 0, "training.clip": 0,
     "training.monitor_every": 1, "training.validate_every": 1, "training.checkpoint_every": 1,
     "loss.temperature": 1e-6, "loss.label_smoothing": 0, "loss.decouple_from": 0,
-    "loss.decouple_ramp": 0, "loss.matching_from": 0, "scoring.cloth_weight": 0,
+    "loss.decouple_ramp": 0, "loss.matching_from": 0,
+    "loss.matching_every": 1, "scoring.cloth_weight": 0,
     "scoring.rerank": 1, "loss.adversary": 0, "fusion.layers": 1,
 }
 
@@ -249,84 +260,3 @@ def flatten(config, prefix: str = "") -> dict:
         name = f"{prefix}{item.name}"
         flat |= flatten(value, f"{name}.") if dataclasses.is_dataclass(value) else {name: value}
     return flat
-
-
-def change(experiment: Experiment, changes: dict) -> Experiment:
-    """A copy with dotted fields replaced; values may be given as text.
-
-    Raises:
-        ReidlabError: an unknown field (the nearest names are listed) or an unfit value.
-    """
-    known = flatten(experiment)
-    for name, value in changes.items():
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
-            leaf = [k for k in known if k.endswith("." + name.split(".")[-1])]
-            raise ReidlabError(f"unknown field {name!r}; near matches: "
-                               f"{', '.join(dict.fromkeys(leaf + near)) or 'none'}")
-        experiment = _set(experiment, name.split("."), value, name)
-    return experiment
-
-
-def _set(config, path: list[str], value, name: str):
-    if len(path) > 1:
-        inner = _set(getattr(config, path[0]), path[1:], value, name)
-        return replace(config, **{path[0]: inner})
-    kind = typing.get_type_hints(type(config))[path[0]]
-    return replace(config, **{path[0]: _fit(value, kind, name)})
-
-
-def _fit(value, kind, name: str):
-    """`value` as the field's type; text is parsed, wrong types are refused."""
-    kinds = typing.get_args(kind) or (kind,)
-    if value is None or value in ("none", "None"):
-        if type(None) in kinds:
-            return None
-        if str not in kinds:
-            raise ReidlabError(f"{name} cannot be none")
-    for target in kinds:
-        if target is bool:
-            if isinstance(value, bool):
-                return value
-            if str(value).lower() in ("true", "false"):
-                return str(value).lower() == "true"
-        elif target in (int, float) and not isinstance(value, bool):
-            try:
-                number = target(value)
-            except (TypeError, ValueError):
-                continue
-            if target is float or isinstance(value, str) or number == value:
-                return number
-        elif target is str and isinstance(value, str):
-            return value
-    wanted = " or ".join(k.__name__ for k in kinds if k is not type(None))
-    raise ReidlabError(f"{name} takes {wanted}; got {value!r}")
-
-
-def to_dict(experiment: Experiment) -> dict:
-    """Nested plain data for JSON."""
-    return dataclasses.asdict(experiment)
-
-
-def from_dict(raw: dict) -> Experiment:
-    """The experiment of a ``config.json``.
-
-    Raises:
-        ReidlabError: a field is missing, unknown or of the wrong type.
-    """
-    def build(cls, values, path):
-        if not isinstance(values, dict):
-            raise ReidlabError(f"{path or 'config'} must be an object; got {values!r}")
-        hints = typing.get_type_hints(cls)
-        extra, missing = values.keys() - hints.keys(), hints.keys() - values.keys()
-        if extra or missing:
-            raise ReidlabError(
-                f"{path or 'config'}: " + "; ".join(
-                    f"{word} {', '.join(sorted(names))}"
-                    for word, names in (("unknown field", extra), ("missing field", missing))
-                    if names) + "; was it written by another version?")
-        return cls(**{
-            name: build(kind, values[name], f"{path}{name}.") if dataclasses.is_dataclass(kind)
-            else _fit(values[name], kind, f"{path}{name}") for name, kind in hints.items()})
-
-    return build(Experiment, raw, "")

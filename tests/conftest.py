@@ -16,6 +16,10 @@ MINI = {"data.people": 48, "data.val_people": 12, "data.test_people": 12,
         "training.checkpoint_every": 3, "training.warmup": 4}
 
 
+MATCHING = {"fusion__name": "attention_tokens", "fusion__layers": 1,
+            "loss__weights__matching": 1.0, "loss__matching_every": 1}
+
+
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory):
     """Packed pictures of the test session, away from the user's."""

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from reidlab.config import change, flatten, from_dict, to_dict
+from reidlab.changes import change, from_dict, to_dict
+from reidlab.config import flatten
 from reidlab.errors import ReidlabError
 from reidlab.presets import PRESETS, SIZES, preset
 
@@ -42,7 +43,7 @@ def test_wrong_fields_are_named(changes, says):
 
 
 def test_unknown_presets_and_sizes_are_listed():
-    with pytest.raises(ReidlabError, match="unknown preset 'best'; known: attention"):
+    with pytest.raises(ReidlabError, match="unknown preset 'best'; known: projection"):
         preset("best")
     with pytest.raises(ReidlabError, match="known: tiny, small, base"):
         preset("corrected", "huge")

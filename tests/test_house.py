@@ -8,9 +8,10 @@ import reidlab
 
 ROOT = Path(reidlab.__file__).parent
 ORDER = [  # a module imports only from its own level or from one further up
-    {"errors", "config", "files"}, {"presets", "data.records", "runs"}, {"data"}, {"encoders"},
+    {"errors", "config", "changes", "files"}, {"presets", "data.records", "runs"}, {"data"},
+    {"encoders"},
     {"disentangle"}, {"fusion"}, {"models"}, {"losses"}, {"evaluation"}, {"training"}, {"plots"},
-    {"widgets"}, {"notebook", "doctor"}, {"__main__", "__init__"}]
+    {"widgets"}, {"notebook", "doctor", "comparing", "sweeping"}, {"__main__", "__init__"}]
 
 
 def level(module: str) -> int:

@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from reidlab.config import Data, Experiment
 from reidlab.data import text_image
+from reidlab.data.layouts import LAYOUTS
 from reidlab.data.negatives import SimilarCaptions, rivals
 from reidlab.data.records import Batch, Record, Split, TextImageData
 from reidlab.data.world import World
@@ -26,7 +27,6 @@ from reidlab.errors import ReidlabError
 from reidlab.files import write_whole
 
 FIRST_PERSON = {"train": 0, "val": 1_000_000, "test": 2_000_000}
-READERS = {"cuhk-pedes": text_image.read_cuhk_pedes}
 PACKING = 2  # raise when drawing changes, so that old caches are not read
 
 
@@ -42,11 +42,11 @@ def load(data: Data, size: tuple[int, int]) -> TextImageData:
     """
     if data.source == "drawn":
         return draw(data, size)
-    layout, _, folder = data.source.partition(":")
-    if layout not in READERS or not folder:
+    name, _, folder = data.source.partition(":")
+    if name not in LAYOUTS or not folder:
         raise ReidlabError(f"unknown data {data.source!r}; known: drawn, "
-                           + ", ".join(f"{name}:DIR" for name in READERS))
-    images, splits = READERS[layout](Path(folder))
+                           + ", ".join(f"{name}:DIR" for name in LAYOUTS))
+    images, splits = text_image.read(name, Path(folder))
     return TextImageData(
         **{name: Split(records, pack([images / r.path for r in records], size))
            for name, records in splits.items()}, source=data.source)
@@ -265,7 +265,8 @@ class Batches:
         image = to_tensor(self.split.images[pictures[shard]]).to(device)
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
         rival_text = None
-        if self.matching and progress >= self.matching.matching_from:
+        if (self.matching and progress >= self.matching.matching_from
+                and step % self.matching.matching_every == 0):
             rival_text = self._rivals(step, pictures, described, rows)
         return Batch(
             rival_text=rival_text,

@@ -1,10 +1,11 @@
 """A free caption → what it says of the person and what it says of the clothes.
 
-First version of the rule splitter: cut into clauses, label each by its head noun, give colour
+A rule splitter: cut into clauses, label each by its head noun, give colour
 and length words to that head. Offline, no model; what it cannot place it leaves out.
 """
 import re
 import unicodedata
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 CLOTHING = """
@@ -28,11 +29,14 @@ WORN = (r"(?:wearing|wears|dressed in|clad in|carrying|carries|holding|holds|out
         r"the clothes are)")
 IN = r"in\b(?!\s+(?:a\s+|an\s+|his\s+|her\s+)?(?:bob|bun|ponytail|braids?|plaits?|pigtails))"
 _CUT = re.compile(rf"(?<=[.;!?])\s*|,\s*|(?<!not)(?<!clad)(?<!dressed)\s+(?=(?:{WORN}|{IN}"
-                  r"|with|and|has|plus|under|topped by|who|his|her)\b)", re.IGNORECASE)
+                  r"|with|without|and|has|plus|under|topped by|who|his|her)\b)", re.IGNORECASE)
 _LOOSE = re.compile(r"^(?:and|who|plus)\s+|\s+(?:and|with|is|has)$", re.IGNORECASE)
 _WEARS = re.compile(rf"(?:{WORN}|{IN})", re.IGNORECASE)
 _WORD = re.compile(r"[A-Za-z][A-Za-z\-]*")
 _NO = re.compile(r"\b(?:no|not|without)\b(?!\s+hair)", re.IGNORECASE)
+_COLOUR = frozenset("""black white grey gray red blue green yellow orange pink purple brown beige
+    navy cream khaki maroon teal light dark""".split())
+_AFTER_ARTICLE = re.compile(r"\b(?:a|an)\s+[a-z\-]+$", re.IGNORECASE)  # an adjective left alone
 _CLOTHING, _IDENTITY = frozenset(CLOTHING), frozenset(IDENTITY)
 
 
@@ -55,7 +59,7 @@ def split_caption(caption: str) -> Parts:
     text = unicodedata.normalize("NFKC", caption)
     sides: dict[str, list[str]] = {"identity": [], "clothing": []}
     last = None
-    for clause in (c.strip(" ,.;!?") for c in _CUT.split(text)):
+    for clause in _whole(c.strip(" ,.;!?") for c in _CUT.split(text)):
         if not clause or _NO.search(clause):
             continue
         side = _side(clause) or last
@@ -64,6 +68,21 @@ def split_caption(caption: str) -> Parts:
         sides[side].append(clause)
         last = side
     return Parts(*(_joined(sides[side]) for side in ("identity", "clothing")))
+
+
+def _whole(clauses: Iterable[str]) -> Iterator[str]:
+    """Put together again what was cut between two adjectives: "a blue | and white shirt"."""
+    open_end = ""
+    for clause in clauses:
+        clause = f"{open_end} {clause}".strip()
+        words = [w.lower() for w in _WORD.findall(clause)]
+        if words and words[-1] in _COLOUR and _AFTER_ARTICLE.search(clause):
+            open_end = clause
+            continue
+        open_end = ""
+        yield clause
+    if open_end:
+        yield open_end
 
 
 def _side(clause: str) -> str | None:

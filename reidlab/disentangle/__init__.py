@@ -9,9 +9,11 @@ DISENTANGLERS = {"projection": ProjectionSplit, "merged": MergedSplit, "residual
                  "attention": AttentionSplit, "queries": QuerySplit}
 
 
-def build_disentangler(config: Disentangle, dim: int):
-    """The component called ``config.name`` for tokens of width `dim`."""
+def build_disentangler(config: Disentangle, dim: int, grid: tuple[int, int] = (6, 3)):
+    """The component called ``config.name`` for tokens of width `dim` on a grid of patches."""
     if config.name not in DISENTANGLERS:
         raise ReidlabError(
             f"unknown disentangle.name {config.name!r}; known: {', '.join(DISENTANGLERS)}")
+    if config.name == "attention":
+        return AttentionSplit(config, dim, grid)
     return DISENTANGLERS[config.name](config, dim)

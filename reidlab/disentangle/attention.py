@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from reidlab.config import Disentangle
 from reidlab.disentangle.gate import GatedSplit, SplitFeatures
+from reidlab.disentangle.mixing import build_attention, build_mixer
 from reidlab.encoders.pooling import build_pooling
 
 
@@ -16,13 +17,15 @@ class Branch(nn.Module):
     Args:
         config: layers, heads, and where the residual comes from.
         dim: token width D.
+        grid: (rows, columns) of patches, for mixers that need it.
     """
 
-    def __init__(self, config: Disentangle, dim: int):
+    def __init__(self, config: Disentangle, dim: int, grid: tuple[int, int]):
         super().__init__()
         self.residual_from = config.residual_from
         self.linear = nn.Linear(dim, dim)
-        self.layers = nn.ModuleList(_attention(config, dim) for _ in range(config.self_layers))
+        self.layers = nn.ModuleList(build_mixer(config, dim, grid)
+                                    for _ in range(config.self_layers))
         self.norms = nn.ModuleList(nn.LayerNorm(dim) for _ in range(config.self_layers))
 
     def forward(self, tokens: Tensor, maps: list[Tensor] | None = None) -> Tensor:
@@ -43,19 +46,19 @@ class AttentionSplit(nn.Module):
 
     """
 
-    def __init__(self, config: Disentangle, dim: int):
+    def __init__(self, config: Disentangle, dim: int, grid: tuple[int, int] = (14, 14)):
         super().__init__()
         self.identity_width = dim
-        self.identity = Branch(config, dim)
-        self.cloth = Branch(config, dim)
+        self.identity = Branch(config, dim, grid)
+        self.cloth = Branch(config, dim, grid)
         layers = range(config.cross_layers)
-        self.identity_cross = nn.ModuleList(_attention(config, dim) for _ in layers)
-        self.cloth_cross = nn.ModuleList(_attention(config, dim) for _ in layers)
+        self.identity_cross = nn.ModuleList(build_attention(config, dim) for _ in layers)
+        self.cloth_cross = nn.ModuleList(build_attention(config, dim) for _ in layers)
         self.identity_norms = nn.ModuleList(nn.LayerNorm(dim) for _ in layers)
         self.cloth_norms = nn.ModuleList(nn.LayerNorm(dim) for _ in layers)
         self.identity_pool = build_pooling(config.pooling, dim)
         self.cloth_pool = build_pooling(config.pooling, dim)
-        self.gate = GatedSplit(dim)
+        self.gate = GatedSplit(dim, config.gate)
 
     def branches(self, tokens: Tensor, maps: dict | None = None) -> tuple[Tensor, Tensor]:
         """Both branches before pooling, (B, N, D) each."""
@@ -83,10 +86,6 @@ def attend(layer: nn.MultiheadAttention, query: Tensor, source: Tensor,
     """`query` reads `source`; the heads' weights are appended to `maps` when it is a list."""
     out, weights = layer(query, source, source, need_weights=maps is not None,
                          average_attn_weights=False)
-    if maps is not None:
+    if maps is not None and weights is not None:
         maps.append(weights)
     return out
-
-
-def _attention(config: Disentangle, dim: int) -> nn.MultiheadAttention:
-    return nn.MultiheadAttention(dim, config.heads, dropout=config.dropout, batch_first=True)

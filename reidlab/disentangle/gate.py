@@ -23,6 +23,17 @@ class SplitFeatures(NamedTuple):
     maps: dict[str, list[Tensor]] | None = None
 
 
+class _Spread(nn.Module):
+    """(B, groups) → (B, D): neighbouring channels share a value."""
+
+    def __init__(self, dim: int):
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.repeat_interleave(-(-self.dim // x.shape[-1]), dim=-1)[:, :self.dim]
+
+
 class GatedSplit(nn.Module):
     """Give each channel to identity or to clothing by a learned share.
 
@@ -32,13 +43,19 @@ class GatedSplit(nn.Module):
 
     Args:
         dim: feature width D.
+        kind: ``linear``, one Linear as in note 003; ``mlp``, two as note 002's prose has it;
+            ``multihead``, one share for each of eight groups of channels.
 
-    Source: note 002 §2.5; one Linear and a sigmoid as in note 003.
+    Source: note 002 §2.5, note 003; note 001 §6.2 asks for a richer gate.
     """
 
-    def __init__(self, dim: int):
+    def __init__(self, dim: int, kind: str = "linear"):
         super().__init__()
-        self.to_gate = nn.Linear(2 * dim, dim)
+        self.to_gate = {
+            "linear": lambda: nn.Linear(2 * dim, dim),
+            "mlp": lambda: nn.Sequential(nn.Linear(2 * dim, dim), nn.ReLU(), nn.Linear(dim, dim)),
+            "multihead": lambda: nn.Sequential(nn.Linear(2 * dim, 8), _Spread(dim)),
+        }[kind]()
 
     def forward(self, identity: Tensor, cloth: Tensor) -> SplitFeatures:
         gate = self.to_gate(torch.cat([identity, cloth], dim=-1)).sigmoid()  # (B, D)

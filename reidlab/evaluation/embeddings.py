@@ -21,6 +21,7 @@ class Embeddings:
         id_text, cloth_text: (T, E) float32; zero rows where a caption says nothing of that side.
         picture: (T,) the picture each caption was written for.
         caption: (T,) which of that picture's captions it is.
+        tokens: (N, D) mean of the encoder's image tokens, before any split.
     """
 
     records: list[Record]
@@ -30,6 +31,7 @@ class Embeddings:
     cloth_text: np.ndarray
     picture: np.ndarray
     caption: np.ndarray
+    tokens: np.ndarray | None = None
 
     @property
     def pids(self) -> np.ndarray:
@@ -57,28 +59,30 @@ def embed(model, split: Split, batch_size: int = 256, pictures=None) -> Embeddin
     try:
         chosen = range(len(split.records)) if pictures is None else [int(k) for k in pictures]
         records = [split.records[k] for k in chosen]
-        id_image, cloth_image = embed_images(model, split.images, chosen, batch_size)
+        id_image, cloth_image, tokens = embed_images(model, split.images, chosen, batch_size)
         where = [(k, c) for k, r in enumerate(records) for c in range(len(r.captions))]
         id_text, cloth_text = (
             embed_texts(model, [getattr(records[k], side)[c] for k, c in where], heads, batch_size)
             for side, heads in (("id_captions", model.id_heads),
                                 ("cloth_captions", model.cloth_heads)))
         picture, caption = np.array(where).reshape(-1, 2).T
-        return Embeddings(records, id_image, cloth_image, id_text, cloth_text, picture, caption)
+        return Embeddings(records, id_image, cloth_image, id_text, cloth_text, picture, caption,
+                          tokens)
     finally:
         model.train(was_training)
 
 
 @torch.inference_mode()
 def embed_images(model, images: np.ndarray, chosen, batch_size: int = 256):
-    """Identity and clothing vectors, (n, E) each, of the chosen pictures."""
+    """Identity and clothing vectors, (n, E) each, and mean tokens, (n, D), of chosen pictures."""
     device = next(model.parameters()).device
-    chosen, identity, cloth = list(chosen), [], []
+    chosen, identity, cloth, tokens = list(chosen), [], [], []
     for k in range(0, len(chosen), batch_size):
-        parts, _ = model.split(to_tensor(images[chosen[k:k + batch_size]]).to(device))
+        parts, seen = model.split(to_tensor(images[chosen[k:k + batch_size]]).to(device))
+        tokens.append(seen.mean(dim=1).float().cpu())
         for found, vectors in zip((identity, cloth), model.embed(parts), strict=True):
             found.append(vectors.float().cpu())
-    return torch.cat(identity).numpy(), torch.cat(cloth).numpy()
+    return tuple(torch.cat(rows).numpy() for rows in (identity, cloth, tokens))
 
 
 @torch.inference_mode()

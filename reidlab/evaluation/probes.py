@@ -81,7 +81,8 @@ def probe_matrix(fit: Embeddings, judge: Embeddings) -> dict:
 
     Returns:
         ``{"matrix": {vector: {kind of factor: mean above chance, null}}, "factors": {vector:
-        {factor: probe}}, "mlp": …}``; empty when factors are unknown.
+        {factor: probe}}, "mlp": …, "baselines": …}``; empty when factors are unknown. Baselines
+        read the mean token, as it is and through a random projection to the same width.
     """
     if not all(r.factors for r in fit.records + judge.records):
         return {}
@@ -101,5 +102,16 @@ def probe_matrix(fit: Embeddings, judge: Embeddings) -> dict:
                               for key in ("above", "chance", "null")}
                        for kind, factors in (("identity", IDENTITY), ("clothing", CLOTHING))}
               for vector in each}
-    return {"matrix": matrix, "factors": each, "mlp": mlp, "fit_people": len(set(fit.pids)),
-            "judged_people": len(set(judge.pids))}
+    baselines = {} if fit.tokens is None else _baselines(fit, judge)
+    return {"matrix": matrix, "baselines": baselines, "factors": each, "mlp": mlp,
+            "fit_people": len(set(fit.pids)), "judged_people": len(set(judge.pids))}
+
+
+def _baselines(fit: Embeddings, judge: Embeddings) -> dict:
+    """What the mean token tells, as it is and through a random projection."""
+    random = np.random.default_rng(0).standard_normal((fit.tokens.shape[1], fit.id_image.shape[1]))
+    bases = {"tokens": np.eye(fit.tokens.shape[1]), "random projection": random}
+    return {name: {factor: probe(
+        fit.tokens @ basis, [r.factors[factor] for r in fit.records], judge.tokens @ basis,
+        [r.factors[factor] for r in judge.records], groups=judge.pids) for factor in HEADLINE}
+        for name, basis in bases.items()}

@@ -74,7 +74,7 @@ def search(run_dir: str | Path, text: str, k: int = 10, gallery: str | Path | No
         raise ReidlabError(f"nothing in {text!r} is known to describe a person or clothes; try "
                            "words such as 'a tall man with red hair, wearing a blue coat'")
     weight = experiment.scoring.cloth_weight if cloth_weight is None else cloth_weight
-    id_image, cloth_image = embed_images(model, images, range(len(paths)))
+    id_image, cloth_image, _ = embed_images(model, images, range(len(paths)))
     by_id = id_image @ embed_texts(model, [identity], model.id_heads)[0]
     by_cloth = weight * (cloth_image @ embed_texts(model, [clothing], model.cloth_heads)[0])
     order = np.argsort(-(by_id + by_cloth), kind="stable")[:k]

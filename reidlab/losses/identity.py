@@ -1,6 +1,7 @@
 """Losses on one stream alone. Shapes: B batch, C identities, D width."""
+import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def classification(id_logits: Tensor, labels: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
@@ -24,3 +25,26 @@ def gate_regularization(gate: Tensor) -> Tensor:
     Source: note 002 §3.2.
     """
     return (gate - 0.5).square().mean()
+
+
+class RunningMean(nn.Module):
+    """Mean squared distance of a gate from its own running mean: keeps it from jumping.
+
+    Args:
+        dim: channels D of the gate.
+        keep: share of the old mean that a step keeps.
+
+    Source: note 001 §6.2, smoothing of weights.
+    """
+
+    def __init__(self, dim: int, keep: float = 0.9):
+        super().__init__()
+        self.keep = keep
+        self.register_buffer("mean", torch.full((dim,), 0.5))
+
+    def forward(self, gate: Tensor) -> Tensor:
+        """(B, D) → scalar; in training the mean moves towards the batch's."""
+        loss = (gate - self.mean).square().mean()
+        if self.training:
+            self.mean.lerp_(gate.detach().mean(dim=0), 1 - self.keep)
+        return loss

@@ -19,8 +19,9 @@ from reidlab.losses.contrastive import (
     same_person_other_picture,
     summed_scores,
 )
+from reidlab.losses.controller import PlateauController
 from reidlab.losses.decoupling import cka_linear, decoupler
-from reidlab.losses.identity import classification, gate_regularization
+from reidlab.losses.identity import RunningMean, classification, gate_regularization
 
 PROJECTED = ("abs_cosine", "gram")  # the notes' forms look at features through projectors
 
@@ -63,6 +64,10 @@ class TotalLoss(nn.Module):
         if config.learned_temperature:
             self.log_scale = nn.Parameter(torch.tensor(1 / config.temperature).log())
         self.decouple = decoupler(config.decouple)
+        self.controller = PlateauController() if config.decouple_controller else None
+        self.gate_mean = None
+        if "gate_smoothing" in self.weights:
+            self.gate_mean = RunningMean(dim)
 
     @property
     def temperature(self) -> float | Tensor:
@@ -86,6 +91,8 @@ class TotalLoss(nn.Module):
                  for name in self.weights if name != "matching" or out.match_logits is not None}
         ramp = self.ramp(progress)
         scale = {"decouple": ramp, "words": ramp}
+        if self.controller is not None:
+            scale["decouple"] = self.controller(ramp)
         terms["total"] = sum(self.weights[n] * scale.get(n, 1.0) * t for n, t in terms.items())
         return terms
 
@@ -148,6 +155,9 @@ class TotalLoss(nn.Module):
     def _gate_regularization(self, out, batch, epoch, words):
         return gate_regularization(out.gate)
 
+    def _gate_smoothing(self, out, batch, epoch, words):
+        return self.gate_mean(out.gate)
+
     def _fusion_gate(self, out, batch, epoch, words):
         return gate_regularization(out.gate_weights)
 
@@ -162,6 +172,13 @@ class TotalLoss(nn.Module):
     def _id_image(self, out, batch, epoch, words):
         return same_person_other_picture(out.image_embeds, batch.pid,
                                          temperature=self.temperature)
+
+    def _fine_grained(self, out, batch, epoch, words):
+        _, key = torch.stack([batch.pid, batch.outfit], 1).unique(dim=0, return_inverse=True)
+        same = (key[:, None] == key).float()
+        target = same / same.sum(dim=1, keepdim=True)
+        logits = out.token_similarity / self.temperature
+        return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
 
     def _matching(self, out, batch, epoch, words):
         said = torch.tensor([bool(i or c) for i, c in zip(batch.id_text, batch.cloth_text,

@@ -18,6 +18,7 @@ from reidlab.encoders.bert import TextEncoder
 from reidlab.encoders.vit import build_vit
 from reidlab.errors import ReidlabError
 from reidlab.fusion import build_fusion
+from reidlab.models.alignment import TokenAlignment
 from reidlab.models.erasure import Erasure
 from reidlab.models.heads import build_heads
 from reidlab.models.matching import build_matcher
@@ -43,6 +44,7 @@ class TextImageOutput:
         gate_weights: (B, 2), image against text in the fusion.
         maps: attention maps by branch, on request.
         tokens: (B, N, D) image tokens, on request.
+        token_similarity: (B, B) pictures × whole descriptions, words against patches.
         match_logits: (B, 2) does the own text fit, does the rival's; with `rival_text` only.
     """
 
@@ -59,6 +61,7 @@ class TextImageOutput:
     maps: dict | None = None
     tokens: Tensor | None = None
     match_logits: Tensor | None = None
+    token_similarity: Tensor | None = None
 
     def as_tuple(self, count: int) -> tuple:
         """The notes' order: 8 outputs (note 001) or 10 (note 003)."""
@@ -87,7 +90,10 @@ class TextImageModel(nn.Module):
         if dim != self.text_encoder.dim:
             raise ReidlabError(f"image width {dim} and text width {self.text_encoder.dim} must "
                                "agree: both go through one shared layer")
-        self.disentangle = build_disentangler(experiment.disentangle, dim)
+        image = experiment.image
+        self.disentangle = build_disentangler(
+            experiment.disentangle, dim,
+            (image.height // image.patch, image.width // image.patch))
         self.identity_width = self.disentangle.identity_width
         self.id_heads, self.cloth_heads = build_heads(heads, dim)
         self.id_erasure = Erasure(heads.embedding) if heads.erase else nn.Identity()
@@ -97,6 +103,9 @@ class TextImageModel(nn.Module):
         self.fusion = build_fusion(experiment.fusion, heads.embedding)
         self.scale = nn.Parameter(torch.ones(())) if self.fusion else None
         self.matcher = build_matcher(experiment.fusion, dim)
+        self.alignment = None
+        if experiment.loss.weights.fine_grained:
+            self.alignment = TokenAlignment(dim, heads.alignment == "light")
         self.feat_dim = heads.embedding
         log.info("fusion: %s, scale: %s", experiment.fusion.name,
                  "absent" if self.scale is None else f"{self.scale.item():.4f}")
@@ -168,8 +177,13 @@ class TextImageModel(nn.Module):
             fused = self.fusion(out.image_embeds, out.id_text_embeds)
             out.fused_embeds = self.scale * F.normalize(fused.vector, dim=-1)
             out.gate_weights = fused.gate_weights
+        whole = all(given is not None for given in (image, id_text, cloth_text))
+        own = [f"{i} {c}".strip() for i, c in zip(id_text, cloth_text, strict=True)
+               ] if whole and not isinstance(id_text, str) else []
+        if self.alignment is not None and own:
+            states, mask = self.text_encoder.states(own, self.text_encoder.config.max_length)
+            out.token_similarity = self.alignment(gather(tokens), gather(states), gather(mask))
         if self.matcher is not None and rival_text is not None:
-            own = [f"{i} {c}".strip() for i, c in zip(id_text, cloth_text, strict=True)]
             with torch.no_grad():
                 states, mask = self.text_encoder.states(own + rival_text)
             logits = self.matcher(tokens.detach().repeat(2, 1, 1), states, mask)

@@ -16,7 +16,8 @@ import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from reidlab.config import Experiment, flatten, from_dict, to_dict
+from reidlab.changes import from_dict, to_dict
+from reidlab.config import Experiment, flatten
 from reidlab.errors import MissingPath, ReidlabError
 from reidlab.files import write_json, write_whole
 

@@ -22,11 +22,12 @@ from reidlab.evaluation.embeddings import embed
 from reidlab.evaluation.protocols import score_as_dressed, validation_pictures
 from reidlab.evaluation.ranking import rank
 from reidlab.evaluation.report import evaluate
+from reidlab.files import write_json
 from reidlab.losses.total import TotalLoss
 from reidlab.models.building import build
 from reidlab.runs import checkpoint
 from reidlab.runs.folder import RunFolder
-from reidlab.training.monitor import Monitor, gradient_norms
+from reidlab.training.monitor import Monitor, gradient_norms, memory
 from reidlab.training.optim import build_optimizer, learning_rate
 
 log = logging.getLogger(__name__)
@@ -142,6 +143,9 @@ class _Session:
             self.step += 1
             if self.step % config.monitor_every == 0 or self.step == self.steps:
                 row |= gradient_norms(self.inner) | self.monitor(self.inner)
+                if self.loss.controller is not None:
+                    row["controller/multiple"] = self.loss.controller.look(
+                        row["monitor/embedding_cka"])
             closing = self.step % self.per_epoch == 0
             if (closing and epoch % config.validate_every == 0) or self.step == self.steps:
                 row |= self.validate()
@@ -157,6 +161,8 @@ class _Session:
                 bar.close()
                 return False
         bar.close()
+        if accelerator.is_main_process:  # beside the log, which holds no number of the machine
+            write_json(self.run.path / "machine.json", memory())
         return True
 
     def asked_to_stop(self) -> bool:

@@ -1,4 +1,7 @@
 """What is watched while a model trains, on people it does not train on."""
+import resource
+import sys
+
 import torch
 from torch import nn
 
@@ -47,3 +50,11 @@ def gradient_norms(model: nn.Module) -> dict[str, float]:
         norms[f"gradient/{name}"] = (
             torch.stack([g.norm() for g in grads]).norm().item() if grads else 0.0)
     return norms
+
+
+def memory() -> dict[str, float]:
+    """Most memory this process has held so far, in GB: of the GPU where it trains on one."""
+    if torch.cuda.is_available():
+        return {"memory_gb": torch.cuda.max_memory_allocated() / 1e9}
+    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss: bytes on macOS, KiB elsewhere
+    return {"memory_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9}

@@ -1,21 +1,17 @@
 """Watch runs while they train: one picture that is replaced, one line of progress."""
-import contextlib
 import io
-import os
-import subprocess
 import time
 from collections.abc import Iterable
 from pathlib import Path
 
 import ipywidgets
-import torch
 from IPython.display import display
 
 from reidlab.config import Experiment
 from reidlab.plots.curves import training_curves
 from reidlab.plots.style import figure
 from reidlab.runs.folder import RunFolder
-from reidlab.training.launch import finish, launch, stop
+from reidlab.training.launch import train_all
 
 
 class LiveCurves:
@@ -36,32 +32,17 @@ class LiveCurves:
         """Train each run in a process of its own, draw until all have ended, return the logs.
 
         Args:
-            at_once: runs that train side by side; by default one on a GPU and one a core on CPUs,
-                where two runs of one thread do more than one run of two.
+            at_once: runs that train side by side; see `train_all`.
             every: seconds between looks; drawing takes its time from training on the same cores.
         """
-        waiting = [name for name, run in self.runs.items() if not run.report.exists()]
-        for name in self.runs.keys() - waiting:
+        trained = [name for name, run in self.runs.items() if run.report.exists()]
+        for name in trained:
             print(f"{name}: already trained in {self.runs[name].path}")
-        if waiting:
+        if len(trained) < len(self.runs):
             display(ipywidgets.VBox([self.line, self.image]))
-        cores = os.cpu_count() or 1
-        at_once = at_once or (1 if torch.cuda.is_available() else min(len(waiting), cores))
-        running, began = {}, time.monotonic()
-        try:
-            while waiting or running:
-                while waiting and len(running) < at_once:
-                    name = waiting.pop(0)
-                    running[name] = launch(self.experiments[name], self.runs[name].path,
-                                           threads=max(1, cores // at_once))
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    next(iter(running.values())).wait(every)
-                self._look(running, began)
-                for name in [n for n, process in running.items() if process.poll() is not None]:
-                    finish(running.pop(name), self.runs[name].path)
-        finally:
-            for name in running:  # another run failed: this one saves and ends too
-                stop(self.runs[name].path)
+        began = time.monotonic()
+        train_all({name: (self.experiments[name], run.path) for name, run in self.runs.items()},
+                  at_once, every, lambda running: self._look(running, began))
         return {name: run.rows() for name, run in self.runs.items()}
 
     def _look(self, running: Iterable[str], began: float) -> None:

@@ -8,9 +8,9 @@ from PIL import Image
 from reidlab.data.loading import load
 from reidlab.data.text_image import (
     SIDE_FILE,
-    export_cuhk_pedes,
+    export,
     open_picture,
-    read_cuhk_pedes,
+    read,
 )
 from reidlab.errors import MissingPath, ReidlabError
 from reidlab.training.loop import train
@@ -20,7 +20,7 @@ from tests.conftest import mini
 @pytest.fixture
 def exported(data, tmp_path):
     folder = tmp_path / "cuhk"
-    count = export_cuhk_pedes(data, folder)
+    count = export(data, folder)
     assert count == 576 + 144 + 144
     return folder
 
@@ -57,7 +57,7 @@ def test_training_from_the_exported_folder_gives_the_same_scores(exported, run, 
 @pytest.mark.covers("R4")
 def test_without_the_side_file_captions_are_split_by_rule(exported):
     (exported / SIDE_FILE).unlink()
-    _, splits = read_cuhk_pedes(exported)
+    _, splits = read("cuhk-pedes", exported)
     one = splits["train"][0]
     assert one.outfit == -1 and one.factors == {} and len(one.id_captions) == len(one.captions)
     assert sum(bool(r.id_captions[0]) and bool(r.cloth_captions[0]) for r in splits["train"]) > 500
@@ -71,7 +71,7 @@ def test_caption_all_has_splits_by_id_range(tmp_path):
         Image.new("RGB", (8, 16)).save(tmp_path / "imgs" / f"{pid}.png")
         rows.append({"id": pid, "file_path": f"{pid}.png", "captions": ["A man in black."]})
     (tmp_path / "caption_all.json").write_text(json.dumps(rows))
-    _, splits = read_cuhk_pedes(tmp_path)
+    _, splits = read("cuhk-pedes", tmp_path)
     assert {n: [r.pid for r in s] for n, s in splits.items()} == {
         "train": [1, 11003], "val": [11004, 12003], "test": [12004, 13003]}
 
@@ -97,7 +97,7 @@ def test_wrong_records_are_named(exported, field, value, says):
         rows[5][field] = value
     rewrite(exported, change)
     with pytest.raises(ReidlabError) as fault:
-        read_cuhk_pedes(exported)
+        read("cuhk-pedes", exported)
     assert "record 5" in str(fault.value) and says in str(fault.value)
     assert "reid_raw.json" in str(fault.value) and "\n" not in str(fault.value)
 
@@ -106,14 +106,14 @@ def test_a_person_in_two_splits_is_refused(exported):
     rewrite(exported, lambda rows: [r | {"id": 1} if k == len(rows) - 1 else r
                                     for k, r in enumerate(rows)])
     with pytest.raises(ReidlabError, match="person 1 is in train and in test"):
-        read_cuhk_pedes(exported)
+        read("cuhk-pedes", exported)
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"a": 1}', "\xff"])
 def test_annotations_that_are_no_list_are_named(exported, content):
     (exported / "reid_raw.json").write_bytes(content.encode("latin-1"))
     with pytest.raises(ReidlabError, match="reid_raw.json"):
-        read_cuhk_pedes(exported)
+        read("cuhk-pedes", exported)
 
 
 @pytest.mark.parametrize("side", ['{"x": 1', "[1]", "BROKEN_ENTRY"])
@@ -124,7 +124,7 @@ def test_a_damaged_side_file_is_named(exported, side):
         side = json.dumps(known)
     (exported / SIDE_FILE).write_text(side)
     with pytest.raises(ReidlabError, match="reidlab_parts.json"):
-        read_cuhk_pedes(exported)
+        read("cuhk-pedes", exported)
 
 
 def test_a_broken_picture_is_named(exported):
@@ -138,15 +138,15 @@ def test_a_broken_picture_is_named(exported):
 
 def test_missing_folders_say_how_to_get_one(tmp_path):
     with pytest.raises(MissingPath, match="reidlab data export"):
-        read_cuhk_pedes(tmp_path / "none")
+        read("cuhk-pedes", tmp_path / "none")
     with pytest.raises(MissingPath, match="needs imgs/ and reid_raw.json"):
-        read_cuhk_pedes(tmp_path)
+        read("cuhk-pedes", tmp_path)
 
 
 def test_export_never_overwrites_and_leaves_nothing_half_written(data, tmp_path, monkeypatch):
     (tmp_path / "keep.txt").write_text("mine")
     with pytest.raises(ReidlabError, match="is not empty"):
-        export_cuhk_pedes(data, tmp_path)
+        export(data, tmp_path)
     calls = []
 
     def full(self, *args, **options):
@@ -156,7 +156,7 @@ def test_export_never_overwrites_and_leaves_nothing_half_written(data, tmp_path,
 
     monkeypatch.setattr(Image.Image, "save", full)
     with pytest.raises(ReidlabError, match="No space left"):
-        export_cuhk_pedes(data, tmp_path / "new")
+        export(data, tmp_path / "new")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["keep.txt"]
 
 

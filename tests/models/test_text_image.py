@@ -10,7 +10,7 @@ from reidlab.losses.total import TotalLoss
 from reidlab.models.building import build
 from reidlab.models.text_image import TextImageModel, TextImageOutput
 from reidlab.presets import PRESETS, preset
-from tests.conftest import mini
+from tests.conftest import MATCHING, mini
 
 IDS = ["A tall man with red hair.", "A woman with glasses."]
 CLOTHES = ["Wearing a red coat and jeans.", "Dressed in a white shirt."]
@@ -159,9 +159,9 @@ def test_defaults_are_documented_and_unknown_fields_refused():
         preset("attention", image__witdh=32)
 
 
-def gradients(name, data, steps=2):
+def gradients(name, data, steps=2, **changes):
     """Parameters without any gradient after some steps, by top-level name."""
-    experiment = mini(name)
+    experiment = mini(name, **changes)
     model = build(experiment, data.classes)
     loss = TotalLoss(experiment.loss, 128, 256, model.identity_width, data.classes,
                      len(model.text_encoder.tokens.tokenizer))
@@ -183,8 +183,10 @@ def gradients(name, data, steps=2):
     return set(everything) - seen, everything
 
 
-def test_every_parameter_of_corrected_gets_a_gradient(data):
-    dead, everything = gradients("corrected", data)
+@pytest.mark.parametrize("changes", [{}, MATCHING, MATCHING | {"fusion__name": "mamba_tokens"}])
+def test_every_parameter_of_corrected_gets_a_gradient(data, changes):
+    dead, everything = gradients("corrected", data, **changes)
+    dead = {n for n in dead if not n.endswith(("A_log", "in_proj_bias"))}
     assert dead == set()
     assert all(p.requires_grad for p in everything.values())
 

@@ -1,0 +1,89 @@
+"""Change a config by dotted names, and bring it to and from plain data."""
+import dataclasses
+import difflib
+import typing
+from dataclasses import replace
+
+from reidlab.config import Experiment, flatten
+from reidlab.errors import ReidlabError
+
+
+def change(experiment: Experiment, changes: dict) -> Experiment:
+    """A copy with dotted fields replaced; values may be given as text.
+
+    Raises:
+        ReidlabError: an unknown field (the nearest names are listed) or an unfit value.
+    """
+    known = flatten(experiment)
+    for name, value in changes.items():
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+            leaf = [k for k in known if k.endswith("." + name.split(".")[-1])]
+            raise ReidlabError(f"unknown field {name!r}; near matches: "
+                               f"{', '.join(dict.fromkeys(leaf + near)) or 'none'}")
+        experiment = _set(experiment, name.split("."), value, name)
+    return experiment
+
+
+def _set(config, path: list[str], value, name: str):
+    if len(path) > 1:
+        inner = _set(getattr(config, path[0]), path[1:], value, name)
+        return replace(config, **{path[0]: inner})
+    kind = typing.get_type_hints(type(config))[path[0]]
+    return replace(config, **{path[0]: _fit(value, kind, name)})
+
+
+def _fit(value, kind, name: str):
+    """`value` as the field's type; text is parsed, wrong types are refused."""
+    kinds = typing.get_args(kind) or (kind,)
+    if value is None or value in ("none", "None"):
+        if type(None) in kinds:
+            return None
+        if str not in kinds:
+            raise ReidlabError(f"{name} cannot be none")
+    for target in kinds:
+        if target is bool:
+            if isinstance(value, bool):
+                return value
+            if str(value).lower() in ("true", "false"):
+                return str(value).lower() == "true"
+        elif target in (int, float) and not isinstance(value, bool):
+            try:
+                number = target(value)
+            except (TypeError, ValueError):
+                continue
+            if target is float or isinstance(value, str) or number == value:
+                return number
+        elif target is str and isinstance(value, str):
+            return value
+    wanted = " or ".join(k.__name__ for k in kinds if k is not type(None))
+    raise ReidlabError(f"{name} takes {wanted}; got {value!r}")
+
+
+def to_dict(experiment: Experiment) -> dict:
+    """Nested plain data for JSON."""
+    return dataclasses.asdict(experiment)
+
+
+def from_dict(raw: dict) -> Experiment:
+    """The experiment of a ``config.json``.
+
+    Raises:
+        ReidlabError: a field is missing, unknown or of the wrong type.
+    """
+    def build(cls, values, path):
+        if not isinstance(values, dict):
+            raise ReidlabError(f"{path or 'config'} must be an object; got {values!r}")
+        hints = typing.get_type_hints(cls)
+        extra, missing = values.keys() - hints.keys(), hints.keys() - values.keys()
+        if extra or missing:
+            raise ReidlabError(
+                f"{path or 'config'}: " + "; ".join(
+                    f"{word} {', '.join(sorted(names))}"
+                    for word, names in (("unknown field", extra), ("missing field", missing))
+                    if names) + "; was it written by another version?")
+        return cls(**{
+            name: build(kind, values[name], f"{path}{name}.") if dataclasses.is_dataclass(kind)
+            else _fit(values[name], kind, f"{path}{name}") for name, kind in hints.items()})
+
+    return build(Experiment, raw, "")

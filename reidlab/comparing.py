@@ -1,0 +1,152 @@
+"""Designs × seeds, trained resumably and laid side by side with their spread."""
+import json
+import statistics
+from itertools import combinations
+from pathlib import Path
+
+from reidlab.errors import ReidlabError
+from reidlab.files import write_json
+from reidlab.plots.comparison import comparison_figure
+from reidlab.plots.style import save_figure
+from reidlab.presets import preset
+from reidlab.runs.folder import RunFolder
+from reidlab.training.launch import train_all
+
+SCORES = {  # title → path into a report, factor to percent where it is one
+    "R1 text → image": ("tables", "test", "as_dressed", "text_to_image", "r1"),
+    "mAP text → image": ("tables", "test", "as_dressed", "text_to_image", "map"),
+    "R1 re-ranked": ("tables", "test", "as_dressed_reranked", "text_to_image", "r1"),
+    "R1 image → text": ("tables", "test", "as_dressed", "image_to_text", "r1"),
+    "R1 id caption, other outfits": ("tables", "test", "any_clothes", "text_to_image", "r1"),
+    "R1 image, other outfits": ("tables", "test", "across_outfits", "image_to_image", "r1"),
+    "mAP image, other outfits": ("tables", "test", "across_outfits", "image_to_image", "map"),
+    "lure, image": ("tables", "test", "across_outfits", "image_to_image", "lure_rate"),
+    "unseen people named": ("classification", "accuracy"),
+    "upper colour in identity": ("probes", "factors", "identity", "outfit/upper_colour", "above"),
+    "the same, MLP": ("probes", "mlp", "identity", "outfit/upper_colour", "above"),
+    "clothing in identity": ("probes", "matrix", "identity", "clothing", "above"),
+    "identity in identity": ("probes", "matrix", "identity", "identity", "above"),
+    "identity in clothing": ("probes", "matrix", "clothing", "identity", "above"),
+    "clothing in clothing": ("probes", "matrix", "clothing", "clothing", "above"),
+    "upper colour in tokens": ("probes", "baselines", "tokens", "outfit/upper_colour", "above"),
+    "the same, random projection": ("probes", "baselines", "random projection",
+                                    "outfit/upper_colour", "above"),
+    "unbiased CKA": ("dependence", "cka"),
+    "parameters (M)": ("parameters",),
+    "step (s)": ("step_seconds",),
+    "memory (GB)": ("memory_gb",),
+}
+T_95 = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78}  # two-sided 95 % of Student's t, by number of seeds
+
+
+def compare(presets: list[str], seeds: list[int], folder: str | Path, size: str = "tiny",
+            changes: dict | None = None, at_once: int | None = None, look=lambda running: None
+            ) -> dict:
+    """Train what is missing; write ``table.json``, ``table.md`` and the figure ``comparison``.
+
+    Args:
+        presets: designs by name.
+        seeds: of weights and batches; the drawn world stays the same.
+        folder: holds one run a design and seed; the same call goes on where it was stopped.
+        size: of every design.
+        changes: fields changed in every design.
+        at_once: runs side by side; see `train_all`.
+        look: called now and then with the names that train.
+
+    Returns:
+        ``{"designs": {name: {score: {mean, low, high, values}}}, "against": …, "control": …}``:
+        `against` holds paired differences of the last design to each other one with their 95 %
+        interval over seeds, `control` the largest difference between two seeds of one design:
+        A against A, what no design has to thank for.
+
+    Raises:
+        ReidlabError: no seeds, an unknown preset, or a run that failed.
+    """
+    if not seeds or not presets:
+        raise ReidlabError("a comparison needs at least one preset and one seed")
+    folder = Path(folder)
+    runs = {f"{name}-seed{seed}": (preset(name, size, **(changes or {}), seed=seed),
+                                   folder / f"{name}-seed{seed}")
+            for seed in seeds for name in presets}
+    train_all(runs, at_once, look=look)
+    reports = {name: [_report(folder / f"{name}-seed{seed}") for seed in seeds]
+               for name in presets}
+    table = summarise(reports) | {
+        "size": size, "seeds": seeds, "changes": changes or {},
+        "steps": {name: found[0]["steps"] for name, found in reports.items()}}
+    write_json(folder / "table.json", table)
+    (folder / "table.md").write_text(markdown(table) + "\n")
+    save_figure(comparison_figure(table), "comparison", folder, notebook=None, seed=seeds[0])
+    return table
+
+
+def _report(folder: Path) -> dict:
+    """A run's report, with step time and memory from its log."""
+    run = RunFolder(folder)
+    rows = run.rows()
+    times = [b["seconds"] - a["seconds"] for a, b in zip(rows, rows[1:], strict=False)
+             if b["seconds"] > a["seconds"]]
+    return json.loads(run.report.read_text()) | {
+        "steps": rows[-1]["step"], "step_seconds": statistics.median(times),
+        **json.loads((folder / "machine.json").read_text())}
+
+
+def summarise(reports: dict[str, list[dict]]) -> dict:
+    """Mean and spread of each score by design, paired differences, and the A/A control.
+
+    Args:
+        reports: design → one report a seed, seeds in the same order everywhere.
+    """
+    values = {name: {title: [_follow(r, path) for r in found] for title, path in SCORES.items()}
+              for name, found in reports.items()}
+    values = {name: {title: v for title, v in scores.items() if None not in v}
+              for name, scores in values.items()}
+    last = list(values)[-1]
+    against = {name: {title: _interval([a - b for a, b in zip(values[last][title], v, strict=True)])
+                      for title, v in scores.items() if title in values[last]}
+               for name, scores in values.items() if name != last}
+    control = {title: max((abs(a - b) for scores in values.values()
+                           for a, b in combinations(scores.get(title, []), 2)), default=0.0)
+               for title in SCORES}
+    return {"designs": {name: {title: _interval(v) for title, v in scores.items()}
+                        for name, scores in values.items()},
+            "against": {"design": last, "others": against}, "control": control}
+
+
+def _follow(report: dict, path: tuple) -> float | None:
+    for key in path:
+        if not isinstance(report, dict) or key not in report:
+            return None
+        report = report[key]
+    return float(report) / (1e6 if path == ("parameters",) else 1)
+
+
+def _interval(values: list[float]) -> dict:
+    """Mean with its 95 % t-interval over seeds; a point when there is one seed."""
+    mean, n = statistics.fmean(values), len(values)
+    half = T_95.get(n, 2.0) * statistics.stdev(values) / n ** 0.5 if n > 1 else 0.0
+    return {"mean": mean, "low": mean - half, "high": mean + half, "values": values}
+
+
+def markdown(table: dict) -> str:
+    """One row a score, one column a design: mean and half the 95 % interval over seeds."""
+    names = list(table["designs"])
+    lines = [["score", *names, "A against A"], ["---"] * (len(names) + 2)]
+    for title in SCORES:
+        cells = [_cell(title, table["designs"][name].get(title)) for name in names]
+        if any(cell != "–" for cell in cells):
+            lines.append([title, *cells, _number(title, table["control"][title])])
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _cell(title: str, found: dict | None) -> str:
+    if found is None:
+        return "–"
+    half = found["mean"] - found["low"]
+    spread = f" ± {_number(title, half)}" if len(found["values"]) > 1 else ""
+    return _number(title, found["mean"]) + spread
+
+
+def _number(title: str, value: float) -> str:
+    percent = title.startswith(("R1", "mAP", "lure", "unseen"))
+    return f"{100 * value:.1f}" if percent else f"{value:.3f}"

@@ -1,0 +1,145 @@
+"""Look a text-image folder through before hours are spent on it."""
+from collections import Counter, defaultdict
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from reidlab.data.layouts import Layout, layout
+from reidlab.data.text_image import read_json
+from reidlab.errors import ReidlabError
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong.
+
+    Attributes:
+        where: file and record.
+        what: got and expected.
+        mend: what to do.
+        fatal: training would refuse the folder; else it would run on doubtful data.
+    """
+
+    where: str
+    what: str
+    mend: str
+    fatal: bool = True
+
+
+def check(name: str, folder: Path) -> dict:
+    """Counts against the published table, and every problem of a folder.
+
+    Args:
+        name: a key of ``LAYOUTS``.
+        folder: of the data set.
+
+    Returns:
+        ``{"layout", "annotation", "counts": {split: {people, pictures, captions, published}},
+        "problems": [Problem as dict]}``.
+
+    Raises:
+        MissingPath, ReidlabError: there is nothing to look through.
+    """
+    known = layout(name)
+    annotation = known.find(folder)
+    rows = read_json(annotation)
+    if not isinstance(rows, list) or not rows:
+        raise ReidlabError(f"{annotation} must hold a list of records; got {type(rows).__name__}")
+    problems, sound = [], []
+    if not known.knows_splits(annotation):
+        problems.append(Problem(annotation.name, "the variant without splits; they follow from the "
+                                "ids", f"fetch {known.annotations[0]} to be sure", fatal=False))
+    for number, row in enumerate(rows):
+        where = f"{annotation.name}, record {number}"
+        fault = known.fault(row, folder / "imgs", known.knows_splits(annotation))
+        if fault:
+            problems.append(Problem(where, fault, "fetch the annotation and the pictures again, or "
+                                    "remove the record"))
+            continue
+        sound.append((where, row))
+        if known.captions and len(row["captions"]) != known.captions:
+            problems.append(Problem(where, f"{len(row['captions'])} captions; {known.title} has "
+                                    f"{known.captions}", "mend the record", fatal=False))
+    problems += _pictures(known, folder, sound) + _records(known, sound) + _captions(sound)
+    return {"layout": known.title, "annotation": str(annotation),
+            "counts": _counts(known, sound), "problems": [asdict(p) for p in problems]}
+
+
+def _counts(known: Layout, sound: list) -> dict:
+    found = {}
+    for split in known.splits:
+        rows = [row for _, row in sound if known.split_of(row) == split]
+        found[split] = {"people": len({row["id"] for row in rows}), "pictures": len(rows),
+                        "captions": sum(len(row["captions"]) for row in rows),
+                        "published": dict(zip(("people", "pictures", "captions"),
+                                              known.sizes[split], strict=True))}
+    return found
+
+
+def _pictures(known: Layout, folder: Path, sound: list) -> list[Problem]:
+    problems = []
+    for where, row in sound:
+        path = folder / "imgs" / row[known.path]
+        try:
+            with Image.open(path) as picture:
+                picture.load()
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as fault:
+            problems.append(Problem(where, f"{row[known.path]} cannot be opened ({fault})",
+                                    "fetch the picture again or remove the record"))
+    return problems
+
+
+def _records(known: Layout, sound: list) -> list[Problem]:
+    """Pictures named twice, people in two splits."""
+    problems, first, splits = [], {}, defaultdict(set)
+    for where, row in sound:
+        path = row[known.path]
+        if path in first:
+            problems.append(Problem(where, f"{path} was named before, in {first[path]}",
+                                    "keep one of the two records", fatal=False))
+        first.setdefault(path, where)
+        splits[row["id"]].add(known.split_of(row))
+    for pid, names in sorted(splits.items()):
+        if len(names) > 1:
+            problems.append(Problem(f"person {pid}", f"is in {' and '.join(sorted(names))}",
+                                    "keep each person in one split"))
+    return problems
+
+
+def _captions(sound: list) -> list[Problem]:
+    """Captions shared between people, and dirt in them."""
+    problems, said = [], defaultdict(set)
+    dirty = Counter()
+    for where, row in sound:
+        for caption in row["captions"]:
+            said[caption.strip().lower()].add(row["id"])
+            if not caption.isascii():
+                dirty[where] += 1
+    for caption, people in said.items():
+        if len(people) > 1:
+            problems.append(Problem(
+                f"people {', '.join(map(str, sorted(people)[:5]))}",
+                f"share the caption {caption[:60]!r}",
+                "expect wrong negatives; remove it or accept them", fatal=False))
+    for where, count in dirty.items():
+        problems.append(Problem(where, f"{count} captions with other than ASCII letters",
+                                "they are read, and normalised by the splitter", fatal=False))
+    return problems
+
+
+def markdown(found: dict, most: int = 20) -> str:
+    """Counts and problems for reading."""
+    lines = [f"{found['layout']}: {found['annotation']}", "",
+             "| split | people | pictures | captions | published |",
+             "| --- | --- | --- | --- | --- |"]
+    for split, row in found["counts"].items():
+        published = " / ".join(str(v) for v in row["published"].values())
+        lines.append(f"| {split} | {row['people']} | {row['pictures']} | {row['captions']} | "
+                     f"{published} |")
+    problems = found["problems"]
+    lines += ["", f"{len(problems)} problems" + ("" if problems else ": none found")]
+    lines += [f"- {p['where']}: {p['what']}; {p['mend']}" for p in problems[:most]]
+    if len(problems) > most:
+        lines.append(f"- and {len(problems) - most} more; --json lists all")
+    return "\n".join(lines)

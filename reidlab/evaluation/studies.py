@@ -1,0 +1,147 @@
+"""What happens to a trained model when the picture changes in one known way.
+
+Shapes: N pictures, T captions, H × W pixels.
+"""
+from collections.abc import Callable
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import torch
+
+from reidlab.data.loading import to_tensor
+from reidlab.data.records import Split
+from reidlab.evaluation.embeddings import Embeddings, embed
+from reidlab.evaluation.probes import probe
+from reidlab.evaluation.protocols import score_as_dressed
+from reidlab.evaluation.ranking import rank
+
+
+def occluded(images: np.ndarray, share: float, seed: int = 0) -> np.ndarray:
+    """Cover a grey block of full width and `share` of the height of each picture, anywhere.
+
+    Args:
+        images: (N, H, W, 3) uint8.
+        share: in [0, 1].
+    """
+    height = images.shape[1]
+    rows = round(share * height)
+    covered = np.array(images)
+    starts = np.random.default_rng(seed).integers(0, height - rows + 1, len(images))
+    for picture, start in zip(covered, starts, strict=True):
+        picture[start:start + rows] = 127
+    return covered
+
+
+def blurred(images: np.ndarray, sigma: float) -> np.ndarray:
+    """Gaussian blur of `sigma` pixels; 0 gives a copy."""
+    if not sigma:
+        return np.array(images)
+    return np.stack([cv2.GaussianBlur(picture, (0, 0), sigma) for picture in images])
+
+
+def salient(images: np.ndarray, parts: np.ndarray, which: tuple[int, ...], gain: float
+            ) -> np.ndarray:
+    """Colour of some body parts driven away from grey (gain > 1) or towards it (gain < 1).
+
+    Args:
+        images: (N, H, W, 3) uint8; parts: (N, H, W) labels; which: labels to change.
+    """
+    pixels = images.astype(np.float32)
+    grey = pixels.mean(axis=-1, keepdims=True)
+    changed = np.clip(grey + gain * (pixels - grey), 0, 255)
+    return np.where(np.isin(parts, which)[..., None], changed, pixels).astype(np.uint8)
+
+
+def robustness(model, split: Split, change: Callable[[np.ndarray, float], np.ndarray],
+               doses: tuple[float, ...], cloth_weight: float = 1.0) -> list[dict]:
+    """R1 and mAP, text to image, as dressed, as pictures are changed more and more.
+
+    Returns:
+        ``[{"dose", "r1", "map"}]``.
+    """
+    found = []
+    for dose in doses:
+        changed = embed(model, replace(split, images=change(split.images, dose)))
+        report = rank(*score_as_dressed(changed, cloth_weight)["text_to_image"])
+        found.append({"dose": dose, "r1": report.r1, "map": report.map})
+    return found
+
+
+@torch.inference_mode()
+def mean_gate(model, images: np.ndarray) -> float:
+    """Mean share that the disentangling gate gives identity, over pictures and channels."""
+    model.eval()
+    return model.split(to_tensor(images))[0].gate.mean().item()
+
+
+@torch.inference_mode()
+def text_weight(model, images: np.ndarray, texts: list[str]) -> float:
+    """Mean weight that a vector fusion gives the text."""
+    model.eval()
+    out = model(to_tensor(images), id_text=texts)
+    return out.gate_weights[:, 1].mean().item()
+
+
+@torch.inference_mode()
+def layer_features(model, images: np.ndarray, batch_size: int = 256) -> dict[str, np.ndarray]:
+    """Mean token after every layer of both branches of an attention split, (N, D) each.
+
+    Names are ``identity 1 … n`` for self layers and ``identity ×1 … ×m`` after cross layers; the
+    encoder's own tokens are ``tokens``.
+    """
+    model.eval()
+    split, kept = model.disentangle, {}
+
+    def keep(name: str):
+        return lambda module, given, out: kept.setdefault(name, []).append(
+            out.mean(dim=1).float().cpu())
+
+    hooks = []
+    for side in ("identity", "cloth"):
+        for k, norm in enumerate(getattr(split, side).norms, start=1):
+            hooks.append(norm.register_forward_hook(keep(f"{side} {k}")))
+        for k, norm in enumerate(getattr(split, f"{side}_norms"), start=1):
+            hooks.append(norm.register_forward_hook(keep(f"{side} ×{k}")))
+    try:
+        for k in range(0, len(images), batch_size):
+            _, tokens = model.split(to_tensor(images[k:k + batch_size]))
+            kept.setdefault("tokens", []).append(tokens.mean(dim=1).float().cpu())
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return {name: torch.cat(rows).numpy() for name, rows in kept.items()}
+
+
+def layer_probes(model, fit: Split, judge: Split,
+                 factors: tuple[str, ...] = ("person/hair_colour", "outfit/upper_colour")
+                 ) -> dict[str, dict[str, float]]:
+    """What can be read after each layer: ``{layer: {factor: balanced accuracy above chance}}``."""
+    learned, seen = layer_features(model, fit.images), layer_features(model, judge.images)
+    return {layer: {factor: probe(
+        learned[layer], [r.factors[factor] for r in fit.records], seen[layer],
+        [r.factors[factor] for r in judge.records], permutations=1)["above"]
+        for factor in factors} for layer in learned}
+
+
+def similar_by_clothes(found: Embeddings, cloth_weights: tuple[float, ...]) -> list[dict]:
+    """R1 as dressed for each weight λ of the clothing clue; λ = 0 is the ranking by identity."""
+    scores = []
+    for weight in cloth_weights:
+        report = rank(*score_as_dressed(found, weight)["text_to_image"])
+        scores.append({"cloth_weight": weight, "r1": report.r1, "map": report.map})
+    return scores
+
+
+def token_lengths(tokens, captions: list[str], limits: tuple[int, ...] = (64, 100)) -> dict:
+    """How long captions are in tokens, [CLS] and [SEP] included, and how many a limit cuts.
+
+    Args:
+        tokens: a `Tokens`.
+        captions: any.
+
+    Returns:
+        ``{"lengths": (n,) array, "cut": {limit: share}}``.
+    """
+    lengths = np.array([len(tokens.tokenizer(c)["input_ids"]) for c in captions])
+    return {"lengths": lengths, "cut": {n: float((lengths > n).mean()) for n in limits}}

@@ -1,0 +1,37 @@
+"""Designs side by side: a dot a seed, a bar for the interval over seeds."""
+from matplotlib.figure import Figure
+
+from reidlab.plots.style import COLOURS, figure, styled
+
+PANELS = (  # score, axis label, factor, colour
+    ("R1 text → image", "R1 text → image, as dressed (%)", 100, "text"),
+    ("R1 image, other outfits", "R1 image → other outfits (%)", 100, "good"),
+    ("upper colour in identity", "upper colour read from\nidentity, above chance", 1, "bad"),
+    ("identity in identity", "identity factors read from\nidentity, above chance", 1, "identity"),
+)
+
+
+@styled
+def comparison_figure(table: dict) -> Figure:
+    """Four scores of every design.
+
+    Args:
+        table: of `reidlab.comparing.compare`.
+    """
+    names = list(table["designs"])
+    fig = figure(10.5, 0.9 + 0.36 * len(names))
+    for axis, (title, label, factor, colour) in zip(fig.subplots(1, len(PANELS), sharey=True),
+                                                    PANELS, strict=True):
+        for row, name in enumerate(names):
+            found = table["designs"][name].get(title)
+            if found is None:
+                continue
+            axis.plot([factor * found["low"], factor * found["high"]], [row, row],
+                      color=COLOURS[colour], linewidth=5, alpha=0.3, solid_capstyle="butt")
+            axis.plot([factor * v for v in found["values"]], [row] * len(found["values"]), "o",
+                      color=COLOURS[colour], markersize=4)
+        axis.axvline(0, color="0.6", linewidth=0.8)
+        axis.set_xlabel(label)
+        axis.set_yticks(range(len(names)), names)
+        axis.set_ylim(len(names) - 0.5, -0.5)
+    return fig

@@ -1,0 +1,96 @@
+"""Known changes to pictures, and what the measures make of them."""
+import numpy as np
+import pytest
+
+from reidlab.data.loading import draw
+from reidlab.data.records import Split
+from reidlab.data.world import World
+from reidlab.evaluation.embeddings import embed
+from reidlab.evaluation.protocols import score_as_dressed
+from reidlab.evaluation.ranking import rank
+from reidlab.evaluation.studies import (
+    blurred,
+    layer_probes,
+    mean_gate,
+    occluded,
+    robustness,
+    salient,
+    similar_by_clothes,
+    text_weight,
+    token_lengths,
+)
+from reidlab.models.building import build, load
+from tests.conftest import mini
+
+
+@pytest.fixture(scope="module")
+def attention(data):
+    return build(mini("deep_attention"), data.classes).eval()
+
+
+@pytest.mark.covers("D17")
+def test_occlusion_covers_the_share_it_names_and_costs_what_it_covers(run, data):
+    images = np.zeros((5, 40, 20, 3), np.uint8)
+    assert (occluded(images, 0.25) == 127).mean() == pytest.approx(0.25)
+    assert (occluded(images, 0.0) == images).all()
+    found = robustness(load(run), data.test, occluded, (0.0, 1.0))
+    plain = rank(*score_as_dressed(embed(load(run), data.test), 1.0)["text_to_image"])
+    assert found[0]["map"] == pytest.approx(plain.map)
+    assert found[1]["r1"] <= 0.2  # nothing is left to see
+
+
+@pytest.mark.covers("D18")
+def test_salience_is_raised_where_it_is_asked_for_and_the_gate_is_measured(attention):
+    world = World(0, (96, 48))
+    drawings = [world.draw(k, k, 0) for k in range(12)]
+    images, parts = (np.stack([getattr(d, f) for d in drawings]) for f in ("image", "parts"))
+    vivid = salient(images, parts, (3, 4), 2.0)
+    grey = salient(images, parts, (3, 4), 0.0)
+    elsewhere = ~np.isin(parts, (3, 4))
+    assert (vivid[elsewhere] == images[elsewhere]).all()
+    worn = grey[~elsewhere].astype(int)
+    assert np.abs(worn.max(axis=1) - worn.min(axis=1)).max() <= 1
+    gates = [mean_gate(attention, pictures) for pictures in (grey, images, vivid)]
+    assert all(0 < g < 1 for g in gates) and len(set(gates)) == 3
+
+
+@pytest.mark.covers("F11")
+def test_text_weight_under_blur_is_measured(data):
+    model = build(mini("projection"), data.classes).eval()
+    texts = [r.id_captions[0] for r in data.test.records[:24]]
+    images = data.test.images[:24]
+    sharp = blurred(images, 3.0).astype(float)
+    assert np.abs(np.diff(sharp, axis=1)).mean() < 0.5 * np.abs(
+        np.diff(images.astype(float), axis=1)).mean()
+    weights = [text_weight(model, blurred(images, s), texts) for s in (0.0, 3.0)]
+    assert all(0 < w < 1 for w in weights)
+
+
+@pytest.mark.covers("D19")
+def test_every_layer_is_read(attention, data):
+    few = [Split(s.records[:48], s.images[:48]) for s in (data.val, data.test)]
+    found = layer_probes(attention, *few)
+    assert set(found) == {"tokens", *(f"{side} {k}" for side in ("identity", "cloth")
+                                      for k in range(1, 7)),
+                          *(f"{side} ×{k}" for side in ("identity", "cloth") for k in range(1, 4))}
+    assert all(set(v) == {"person/hair_colour", "outfit/upper_colour"} for v in found.values())
+
+
+@pytest.mark.covers("R16")
+def test_clothing_is_a_second_clue_and_zero_is_the_ranking_by_identity(run, data):
+    found = embed(load(run), data.test)
+    scores = similar_by_clothes(found, (0.0, 0.5, 1.0))
+    by_id = rank(*score_as_dressed(found, 0.0)["text_to_image"])
+    assert scores[0]["map"] == by_id.map and len({s["map"] for s in scores}) == 3
+
+
+@pytest.mark.covers("R17")
+def test_token_lengths_and_what_a_limit_cuts(run, data):
+    captions = [c for r in data.test.records for c in r.captions]
+    found = token_lengths(load(run).text_encoder.tokens, captions, (8, 64, 100))
+    assert len(found["lengths"]) == len(captions) and found["lengths"].min() > 3
+    assert found["cut"][8] > 0.9 > found["cut"][64] >= found["cut"][100] == 0
+
+
+def test_the_drawn_splits_are_those_of_the_config():
+    assert len(draw(mini().data, (96, 48)).test.records) == 144

@@ -1,0 +1,71 @@
+"""Words find the patch that was planted for them."""
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from reidlab.data.loading import Batches
+from reidlab.losses.total import TotalLoss
+from reidlab.models.alignment import TokenAlignment
+from reidlab.models.building import build
+from tests.conftest import mini
+
+
+def planted(b=8, n=12, length=5, dim=32):
+    """Word k of a text belongs to patch `place[b, k]` of its picture."""
+    torch.manual_seed(0)
+    words = torch.randn(b, length, dim)
+    place = torch.stack([torch.randperm(n)[:length] for _ in range(b)])
+    tokens = 0.3 * torch.randn(b, n, dim)
+    tokens.scatter_add_(1, place[..., None].expand(-1, -1, dim), words)
+    return tokens, words, torch.ones(b, length), place
+
+
+@pytest.mark.covers("F13")
+def test_words_find_their_patch_and_pictures_their_text():
+    tokens, words, mask, place = planted()
+    align = TokenAlignment(32)
+    align.text.load_state_dict(align.image.state_dict())
+    assert (align.maps(tokens, words).argmax(dim=1) == place).float().mean() > 0.95
+    similarity = align(tokens, words, mask)
+    assert similarity.shape == (8, 8) and (similarity.argmax(dim=1) == torch.arange(8)).all()
+    assert similarity.abs().max() <= 1 + 1e-6
+
+
+@pytest.mark.covers("F13")
+def test_masked_words_never_count():
+    tokens, words, mask, _ = planted()
+    mask[:, 3:] = 0
+    align = TokenAlignment(32)
+    changed = words.clone()
+    changed[:, 3:] = 100
+    assert torch.allclose(align(tokens, words, mask), align(tokens, changed, mask), atol=1e-6)
+
+
+@pytest.mark.covers("F14")
+def test_light_costs_an_eighth_and_still_finds_most():
+    tokens, words, mask, place = planted()
+    flops = {}
+    for light in (False, True):
+        torch.manual_seed(1)
+        align = TokenAlignment(32, light)
+        with FlopCounterMode(display=False) as counter:
+            similarity = align(tokens, words, mask)
+        flops[light] = counter.get_total_flops()
+    assert similarity.shape == (8, 8)
+    assert flops[True] < 0.3 * flops[False]
+    align.text.load_state_dict(align.image.state_dict())
+    assert (align(tokens, words, mask).argmax(dim=1) == torch.arange(8)).float().mean() >= 0.5
+
+
+@pytest.mark.covers("F12", "F13")
+@pytest.mark.parametrize("kind", ["full", "light"])
+def test_it_is_a_term_of_the_loss(data, kind):
+    experiment = mini("corrected", loss__weights__fine_grained=1.0, heads__alignment=kind)
+    model, batch = build(experiment, data.classes), Batches(data.train, experiment)(0)
+    loss = TotalLoss(experiment.loss, 128, 256)
+    out = model(batch.image, cloth_text=batch.cloth_text, id_text=batch.id_text,
+                rival_text=batch.rival_text)
+    words = {s: model.text_encoder.tokens.bag(getattr(batch, f"{s}_text")) for s in ("id", "cloth")}
+    loss(out, batch, 1, 1.0, words)["fine_grained"].backward()
+    assert model.alignment.image.weight.grad.any()
+    assert model.visual_encoder.embeddings.position_embeddings.grad.any()

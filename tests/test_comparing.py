@@ -1,0 +1,71 @@
+"""Comparisons and sweeps: resumable, complete, honest about their spread."""
+import json
+
+import pytest
+
+from reidlab.__main__ import main
+from reidlab.comparing import SCORES, compare, summarise
+from reidlab.presets import preset
+from reidlab.runs.folder import RunFolder
+from reidlab.sweeping import sweep
+from tests.conftest import MINI
+
+SHORT = {**MINI, "training.epochs": 1, "training.batches_per_epoch": 2}
+FIELDS = {k.replace(".", "__"): v for k, v in SHORT.items()}
+
+
+def fake(value, **more):
+    scores = {"r1": value, "map": value, "lure_rate": 0.1}
+    return {"tables": {"test": {"as_dressed": {"text_to_image": scores}}},
+            "parameters": 2_000_000, **more}
+
+
+def test_means_intervals_differences_and_the_control_by_hand():
+    found = summarise({"a": [fake(0.1), fake(0.3)], "b": [fake(0.5), fake(0.6)]})
+    r1 = found["designs"]["a"]["R1 text → image"]
+    assert r1["mean"] == pytest.approx(0.2) and r1["values"] == [0.1, 0.3]
+    assert r1["high"] - r1["mean"] == pytest.approx(12.71 * 0.1414 / 2 ** 0.5, rel=1e-3)
+    against = found["against"]["others"]["a"]["R1 text → image"]
+    assert found["against"]["design"] == "b" and against["values"] == pytest.approx([0.4, 0.3])
+    assert found["control"]["R1 text → image"] == pytest.approx(0.2)
+    assert found["designs"]["a"]["parameters (M)"]["mean"] == 2
+    assert "R1 re-ranked" not in found["designs"]["a"]  # never measured, never shown
+
+
+@pytest.mark.slow
+@pytest.mark.covers("R9", "D13", "L16")
+def test_a_comparison_trains_what_is_missing_and_writes_table_and_figure(tmp_path, cache):
+    table = compare(["projection", "corrected"], [0, 1], tmp_path, changes=FIELDS, at_once=2)
+    assert set(table["designs"]) == {"projection", "corrected"} and table["seeds"] == [0, 1]
+    measured = set(table["designs"]["corrected"])
+    assert measured == set(SCORES) - {"R1 re-ranked"}
+    assert (tmp_path / "comparison.svg").exists()
+    text = (tmp_path / "table.md").read_text()
+    assert "| R1 text → image |" in text and "A against A" in text
+    before = (tmp_path / "corrected-seed1" / "metrics.jsonl").read_bytes()
+    again = compare(["projection", "corrected"], [0, 1], tmp_path, changes=FIELDS)
+    assert again["designs"] == json.loads(json.dumps(table["designs"]))
+    assert (tmp_path / "corrected-seed1" / "metrics.jsonl").read_bytes() == before
+
+
+@pytest.mark.slow
+@pytest.mark.covers("F10", "L12")
+def test_a_sweep_is_resumable_and_names_the_best_on_val(tmp_path, cache, capsys):
+    grid = {"disentangle.heads": ["2", "4"], "loss.temperature": ["0.05", "0.1"]}
+    found = sweep("corrected", grid, tmp_path, changes=FIELDS, at_once=2)
+    assert [(r["disentangle.heads"], r["loss.temperature"]) for r in found["rows"]] == [
+        ("2", "0.05"), ("2", "0.1"), ("4", "0.05"), ("4", "0.1")]
+    assert found["best"]["val_map"] == max(r["val_map"] for r in found["rows"])
+    assert RunFolder(tmp_path / "heads=2_temperature=0.1").experiment().disentangle.heads == 2
+    again = sweep("corrected", grid, tmp_path, changes=FIELDS)
+    assert again["rows"] == found["rows"]
+    assert main(["sweep", "corrected", "loss.temperature", "--out", str(tmp_path)]) == 2
+    assert "part.field=value,value" in capsys.readouterr().err
+
+
+def test_designs_that_cannot_be_compared_are_refused(tmp_path, capsys):
+    assert main(["compare", "best", "--out", str(tmp_path)]) == 2
+    assert "known: projection" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="at least one preset"):
+        compare([], [0], tmp_path)
+    assert preset("corrected").name == "corrected"
