@@ -1,27 +1,33 @@
 # Every target does its own set-up in .venv; delete the folder to start over.
 PYTHON ?= python3
 BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile \
+       --constraint constraints.txt
 
 .PHONY: run test fast lab clean
 
 run: .venv/ready
 	$(BIN)/python -m reidlab run notebooks/12_full_training.ipynb
 
-test: .venv/ready
+test: .venv/ready-test
 	$(BIN)/ruff check .
 	$(BIN)/python -m pytest
 
-fast: .venv/ready
+fast: .venv/ready-test
 	$(BIN)/python -m pytest -m "not slow"
 
-lab: .venv/ready
+lab: .venv/ready-lab
 	$(BIN)/jupyter lab --notebook-dir notebooks
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; got %d.%d: make PYTHON=python3.11" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt torch setuptools wheel
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt --no-build-isolation --editable '.[notebooks,test]'
+	$(PIP) torch setuptools wheel
+	$(PIP) --no-build-isolation --editable '.[notebooks]'
+	touch $@
+
+.venv/ready-%: .venv/ready
+	$(PIP) --no-build-isolation --editable '.[notebooks,$*]'
 	touch $@
 
 clean:

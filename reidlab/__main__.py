@@ -1,4 +1,4 @@
-"""The command line: train, compare, sweep, evaluate, search, data, run, doctor.
+"""The command line: train, compare, sweep, evaluate, search, data, run, bench, doctor.
 
 Exit status 0 only on success; 2 and one line for everything a user can mend; 1 for a failed check.
 """
@@ -77,6 +77,8 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--layout", default="cuhk-pedes", help=layouts)
     one = command("run", _run, "execute a notebook from a clean kernel and show its progress")
     one.add_argument("notebook")
+    one = command("bench", _bench, "what costs how much, as ratios within one run")
+    one.add_argument("--rounds", type=int, default=7, help="turns of each comparison")
     command("doctor", _doctor, "what is installed, and which path is taken")
     return top
 
@@ -205,6 +207,12 @@ def _run(options):
     from reidlab.notebook import execute
     failed = execute(Path(options.notebook))
     return {"notebook": options.notebook, "failed": failed}, failed or f"{options.notebook}: ran"
+
+
+def _bench(options):
+    from reidlab.bench import bench, markdown
+    found = bench(options.rounds)
+    return found, markdown(found)
 
 
 def _doctor(options):

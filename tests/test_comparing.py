@@ -4,6 +4,7 @@ import json
 import pytest
 
 from reidlab.__main__ import main
+from reidlab.bench import bench, markdown
 from reidlab.comparing import SCORES, compare, summarise
 from reidlab.presets import preset
 from reidlab.runs.folder import RunFolder
@@ -69,3 +70,12 @@ def test_designs_that_cannot_be_compared_are_refused(tmp_path, capsys):
     with pytest.raises(ValueError, match="at least one preset"):
         compare([], [0], tmp_path)
     assert preset("corrected").name == "corrected"
+
+
+@pytest.mark.slow
+@pytest.mark.covers("L16", "F6", "F7", "R17")
+def test_the_bench_reports_ratios_and_asserts_no_time(cache):
+    found = bench(rounds=2)
+    assert {row["what"].split()[0] for row in found} >= {"a", "attention", "fusion", "64", "50"}
+    assert all(row["ratio"] > 0 and row["first_s"] > 0 for row in found)
+    assert len(markdown(found).splitlines()) == len(found) + 2

@@ -11,7 +11,7 @@ ORDER = [  # a module imports only from its own level or from one further up
     {"errors", "config", "changes", "files"}, {"presets", "data.records", "runs"}, {"data"},
     {"encoders"},
     {"disentangle"}, {"fusion"}, {"models"}, {"losses"}, {"evaluation"}, {"training"}, {"plots"},
-    {"widgets"}, {"notebook", "doctor", "comparing", "sweeping"}, {"__main__", "__init__"}]
+    {"widgets"}, {"notebook", "doctor", "comparing", "sweeping", "bench"}, {"__main__", "__init__"}]
 
 
 def level(module: str) -> int:

@@ -3,6 +3,7 @@
 Every random choice is a function of (seed, step) over the whole batch, so that a resumed run,
 and a run shared by several processes, see what one uninterrupted process would have seen.
 """
+import contextlib
 import hashlib
 import json
 import os
@@ -13,7 +14,6 @@ from pathlib import Path
 import kornia.enhance
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -93,8 +93,21 @@ def drawn_record(world: World, key: tuple[int, int, int]) -> Record:
 def _draw_split(seed, size, name, people, outfits, shots) -> Split:
     world, keys = World(seed, size), drawn_keys(name, people, outfits, shots)
     spec = json.dumps([PACKING, seed, size, name, people, outfits, shots])
-    return Split([drawn_record(world, key) for key in keys],
-                 _packed(spec, _Drawn(world, keys), size))
+    return Split(_described(spec, world, keys), _packed(spec, _Drawn(world, keys), size))
+
+
+def _described(spec: str, world: World, keys: list) -> list[Record]:
+    """Records of drawn pictures, read from the cache; written there when absent."""
+    file = _place(spec).with_suffix(".json")
+    if file.exists():
+        return [Record(**row | {name: tuple(row[name]) for name in (
+            "captions", "id_captions", "cloth_captions", "facts")})
+            for row in json.loads(file.read_text())]
+    records = [drawn_record(world, key) for key in keys]
+    rows = json.dumps([vars(record) for record in records]).encode()
+    with contextlib.suppress(ReidlabError):  # no room to keep them: work from memory
+        write_whole(file, lambda out: out.write(rows))
+    return records
 
 
 def pack(paths: list[Path], size: tuple[int, int]) -> np.ndarray:
@@ -108,9 +121,14 @@ def cache_folder() -> Path:
     return Path(os.environ.get("REIDLAB_CACHE") or Path.home() / ".cache" / "reidlab")
 
 
+def _place(spec: str) -> Path:
+    """Cache file of what `spec` describes."""
+    return cache_folder() / f"{hashlib.sha256(spec.encode()).hexdigest()[:20]}.npy"
+
+
 def _packed(spec: str, source: Dataset, size: tuple[int, int]) -> np.ndarray:
     """(N, H, W, 3) uint8, memory-mapped from the cache; made by all cores when absent."""
-    file = cache_folder() / f"{hashlib.sha256(spec.encode()).hexdigest()[:20]}.npy"
+    file = _place(spec)
     if not file.exists():
         loader = DataLoader(source, batch_size=64, num_workers=min(8, os.cpu_count() or 1),
                             collate_fn=np.stack)
@@ -262,7 +280,7 @@ class Batches:
         """
         rows, records = self.sampler.pick(step), self.split.records
         pictures, described = [r[0] for r in rows], [r[2] for r in rows]
-        image = to_tensor(self.split.images[pictures[shard]]).to(device)
+        images = self.split.images[pictures[shard]]
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
         rival_text = None
         if (self.matching and progress >= self.matching.matching_from
@@ -270,7 +288,7 @@ class Batches:
             rival_text = self._rivals(step, pictures, described, rows)
         return Batch(
             rival_text=rival_text,
-            image=augment(image, self.data, generator, len(rows), shard), shard=shard,
+            image=augment(images, self.data, generator, len(rows), shard).to(device), shard=shard,
             id_text=[records[p].id_captions[c] for p, c, _, _ in rows],
             cloth_text=[records[q].cloth_captions[c] for _, _, q, c in rows],
             pid=torch.from_numpy(self.sampler.labels[pictures]).to(device),
@@ -293,28 +311,32 @@ def to_tensor(images: np.ndarray) -> Tensor:
     return pixels.float().div_(127.5).sub_(1.0)
 
 
-def augment(image: Tensor, data: Data, generator: torch.Generator, batch_size: int,
+def augment(images: np.ndarray, data: Data, generator: torch.Generator, batch_size: int,
             shard: slice) -> Tensor:
     """Mirror, shift and relight pictures, each by its own draw.
 
-    Draws are made for the whole batch and cut to the shard, so processes agree.
+    Draws are made for the whole batch and cut to the shard, so processes agree. Mirroring and
+    shifting are one look-up of bytes; what is shifted in repeats the border.
+
+    Args:
+        images: (b, H, W, 3) uint8 of the shard.
+
+    Returns:
+        (b, 3, H, W) float, in [-1, 1] but for the relighting.
     """
-    draws = torch.rand(batch_size, 5, generator=generator)[shard].to(image.device)
-    flip = draws[:, 0] < data.flip
-    image = torch.where(flip[:, None, None, None], image.flip(-1), image)
+    draws = torch.rand(batch_size, 5, generator=generator)[shard]
+    height, width = images.shape[1:3]
+    down, right = (draws[:, 3:].numpy() * (2 * data.crop + 1)).astype(int).T - data.crop
+    rows = np.clip(down[:, None] + np.arange(height), 0, height - 1)
+    columns = np.clip(right[:, None] + np.arange(width), 0, width - 1)
+    mirrored = draws[:, 0].numpy() < data.flip
+    columns[mirrored] = width - 1 - columns[mirrored]
+    each = np.arange(len(images))[:, None, None]
+    image = to_tensor(images[each, rows[:, :, None], columns[:, None, :]])
     if data.jitter:
         light, contrast = (1 + data.jitter * (2 * draws[:, 1:3] - 1)).T
         image = image.add(1).div(2)
         image = kornia.enhance.adjust_brightness_accumulative(image, light)
         image = kornia.enhance.adjust_contrast_with_mean_subtraction(image, contrast)
         image = image.mul(2).sub(1)
-    if data.crop:
-        pad, (height, width) = data.crop, image.shape[-2:]
-        padded = F.pad(image, (pad,) * 4, mode="replicate")
-        down, right = (draws[:, 3:] * (2 * pad + 1)).long().T
-        rows = down[:, None] + torch.arange(height, device=image.device)
-        columns = right[:, None] + torch.arange(width, device=image.device)
-        each = torch.arange(len(image), device=image.device)
-        image = padded.permute(0, 2, 3, 1)[each[:, None, None], rows[:, :, None],
-                                           columns[:, None, :]].permute(0, 3, 1, 2)
     return image.contiguous()

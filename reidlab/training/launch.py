@@ -17,12 +17,14 @@ from reidlab.presets import preset
 from reidlab.runs.folder import RunFolder
 
 
-def launch(experiment: Experiment, run_dir: str | Path) -> subprocess.Popen:
+def launch(experiment: Experiment, run_dir: str | Path, threads: int | None = None
+           ) -> subprocess.Popen:
     """Start, or resume, training as ``python -m reidlab train`` in its own session.
 
     Args:
         experiment: made from a preset; what differs from the preset is handed over field by field.
         run_dir: folder of the run; what the process says goes to ``NAME.log`` beside it.
+        threads: CPU threads of the process; None leaves it to torch.
     """
     plain = flatten(preset(experiment.name, experiment.size))
     changed = [f"--set={name}={value}" for name, value in flatten(experiment).items()
@@ -30,14 +32,14 @@ def launch(experiment: Experiment, run_dir: str | Path) -> subprocess.Popen:
     folder = Path(run_dir)
     log_file = folder.with_name(f"{folder.name}.log")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    waiting = {"OMP_WAIT_POLICY": "passive"}  # threads that wait leave the cores to other runs
+    limit = {"OMP_NUM_THREADS": str(threads)} if threads else {}
     with open(log_file, "ab") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "reidlab", "train", experiment.name, "--run", str(folder),
              "--size", experiment.size, "--seed", str(experiment.seed),
              "--data", experiment.data.source, *changed],
             stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
-            env=waiting | os.environ)
+            env=os.environ | limit)
 
 
 def train_all(runs: dict[str, tuple[Experiment, str | Path]], at_once: int | None = None,
@@ -63,7 +65,7 @@ def train_all(runs: dict[str, tuple[Experiment, str | Path]], at_once: int | Non
         while waiting or running:
             while waiting and len(running) < at_once:
                 name = waiting.pop(0)
-                running[name] = launch(*runs[name])
+                running[name] = launch(*runs[name], threads=max(1, cores // at_once))
             with contextlib.suppress(subprocess.TimeoutExpired):
                 next(iter(running.values())).wait(every)
             look(list(running))

@@ -4,7 +4,16 @@ import pytest
 import torch
 
 from reidlab.config import Data
-from reidlab.data.loading import Batches, augment, draw, drawn_keys, load, to_tensor
+from reidlab.data.loading import (
+    Batches,
+    _draw_split,
+    augment,
+    draw,
+    drawn_keys,
+    drawn_record,
+    load,
+    to_tensor,
+)
 from tests.conftest import mini
 
 
@@ -88,18 +97,26 @@ def test_a_pass_shows_every_picture_once_without_person_sampling(data):
 
 
 def test_augmentation_off_is_the_picture_and_on_keeps_range_and_size(data):
-    image = to_tensor(data.train.images[:8])
-    still = Data(flip=0, jitter=0, crop=0)
-    assert torch.equal(augment(image, still, torch.Generator(), 8, slice(None)), image)
-    mirrored = augment(image, Data(flip=1, jitter=0, crop=0), torch.Generator(), 8, slice(None))
+    pictures = data.train.images[:8]
+    image, still = to_tensor(pictures), Data(flip=0, jitter=0, crop=0)
+    assert torch.equal(augment(pictures, still, torch.Generator(), 8, slice(None)), image)
+    mirrored = augment(pictures, Data(flip=1, jitter=0, crop=0), torch.Generator(), 8, slice(None))
     assert torch.equal(mirrored, image.flip(-1))
-    moved = augment(image, Data(), torch.Generator().manual_seed(1), 8, slice(None))
+    moved = augment(pictures, Data(), torch.Generator().manual_seed(1), 8, slice(None))
     assert moved.shape == image.shape and moved.abs().max() <= 1 and not torch.equal(moved, image)
+    shifted = augment(pictures, Data(flip=0, jitter=0, crop=4), torch.Generator().manual_seed(1),
+                      8, slice(None))
+    inner = image[0, :, 8:-8, 8:-8]
+    assert any(torch.equal(shifted[0, :, 8 + dy:88 + dy, 8 + dx:40 + dx], inner)
+               for dy in range(-4, 5) for dx in range(-4, 5))
 
 
 def test_cached_pictures_are_the_drawn_ones(data):
     from reidlab.data.world import World
     world, keys = World(0, (96, 48)), drawn_keys("train", 48, 3, 4)
+    _draw_split.cache_clear()  # what a later process reads back
+    kept = load(mini().data, (96, 48)).train.records
+    assert kept == [drawn_record(world, key) for key in keys]
     for k in (0, 100, 575):
         assert (data.train.images[k] == world.draw(*keys[k]).image).all()
 
