@@ -7,7 +7,8 @@ from collections.abc import Callable
 import torch
 
 from reidlab.config import Experiment, Fusion
-from reidlab.data.loading import Batches, load
+from reidlab.data.loading import load
+from reidlab.data.sampling import Batches
 from reidlab.data.world import World
 from reidlab.disentangle.efficient import LinformerAttention, PerformerAttention
 from reidlab.fusion import TOKEN_FUSIONS

@@ -7,7 +7,8 @@ import torch
 
 from reidlab.changes import change
 from reidlab.config import flatten
-from reidlab.data.loading import Batches, load
+from reidlab.data.loading import load
+from reidlab.data.sampling import Batches
 from reidlab.losses.total import TotalLoss
 from reidlab.models.building import build
 from reidlab.training.optim import build_optimizer, learning_rate

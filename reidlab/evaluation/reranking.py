@@ -2,7 +2,7 @@
 import numpy as np
 import torch
 
-from reidlab.data.loading import to_tensor
+from reidlab.data.augmentation import to_tensor
 from reidlab.data.records import Split
 
 

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import torch
 
-from reidlab.data.loading import to_tensor
+from reidlab.data.augmentation import to_tensor
 from reidlab.data.records import Split
 from reidlab.evaluation.embeddings import Embeddings, embed
 from reidlab.evaluation.probes import probe

@@ -13,8 +13,9 @@ from tqdm import tqdm
 from transformers import BertTokenizer
 
 from reidlab.config import Experiment
-from reidlab.data.loading import Batches, load
+from reidlab.data.loading import load
 from reidlab.data.records import Batch, TextImageData
+from reidlab.data.sampling import Batches
 from reidlab.disentangle.reversal import alpha_ramp
 from reidlab.encoders.bert import train_tokenizer
 from reidlab.errors import ReidlabError

@@ -5,7 +5,7 @@ import sys
 import torch
 from torch import nn
 
-from reidlab.data.loading import to_tensor
+from reidlab.data.augmentation import to_tensor
 from reidlab.data.records import Split
 from reidlab.evaluation.dependence import dependence
 

@@ -4,16 +4,9 @@ import pytest
 import torch
 
 from reidlab.config import Data
-from reidlab.data.loading import (
-    Batches,
-    _draw_split,
-    augment,
-    draw,
-    drawn_keys,
-    drawn_record,
-    load,
-    to_tensor,
-)
+from reidlab.data.augmentation import augment, to_tensor
+from reidlab.data.loading import _draw_split, draw, drawn_keys, drawn_record, load
+from reidlab.data.sampling import Batches
 from tests.conftest import mini
 
 

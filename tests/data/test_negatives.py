@@ -2,8 +2,8 @@
 import numpy as np
 import pytest
 
-from reidlab.data.loading import Batches
 from reidlab.data.negatives import SimilarCaptions, rivals
+from reidlab.data.sampling import Batches
 from tests.conftest import MATCHING, mini
 
 

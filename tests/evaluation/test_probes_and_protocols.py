@@ -144,7 +144,7 @@ def test_embedding_puts_the_model_back_and_equals_encode(run, data):
     found = embed(model, data.test, batch_size=7)
     assert model.training
     model.eval()
-    from reidlab.data.loading import to_tensor
+    from reidlab.data.augmentation import to_tensor
     with torch.no_grad():
         image = model.encode_image(to_tensor(data.test.images[:5])).numpy()
         text = model.encode_text([r.id_captions[0] for r in data.test.records[:5]]).numpy()

@@ -38,7 +38,7 @@ def test_without_weight_nothing_moves_and_with_all_weight_the_matcher_decides(as
     model.eval()
     anew = rerank(model, similarity, texts, split, pictures, best=3, weight=1e4)
     with torch.inference_mode():
-        from reidlab.data.loading import to_tensor
+        from reidlab.data.augmentation import to_tensor
         _, tokens = model.split(to_tensor(split.images[pictures]))
         states, mask = model.text_encoder.states([texts[0]] * len(pictures))
         logits = model.matcher(tokens, states, mask).numpy()

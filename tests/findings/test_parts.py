@@ -169,7 +169,7 @@ def test_o_the_alpha_schedule_reaches_one_only_after_45_epochs():
 
 @pytest.mark.covers("E8", "L15")
 def test_p_frozen_bert_gets_nothing_and_vit_gets_from_match_and_decouple_alone(data):
-    from reidlab.data.loading import Batches
+    from reidlab.data.sampling import Batches
     from reidlab.losses.total import TotalLoss
     from reidlab.models.building import build
     from tests.conftest import mini

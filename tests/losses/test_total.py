@@ -4,7 +4,7 @@ import dataclasses
 import pytest
 import torch
 
-from reidlab.data.loading import Batches
+from reidlab.data.sampling import Batches
 from reidlab.losses.total import TotalLoss
 from reidlab.models.building import build
 from tests.conftest import mini

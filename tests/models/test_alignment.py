@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from reidlab.data.loading import Batches
+from reidlab.data.sampling import Batches
 from reidlab.losses.total import TotalLoss
 from reidlab.models.alignment import TokenAlignment
 from reidlab.models.building import build

@@ -5,7 +5,7 @@ import itertools
 import pytest
 import torch
 
-from reidlab.data.loading import Batches
+from reidlab.data.sampling import Batches
 from reidlab.losses.total import TotalLoss
 from reidlab.models.building import build
 from reidlab.models.text_image import TextImageModel, TextImageOutput
