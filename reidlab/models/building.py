@@ -1,4 +1,5 @@
 """From an experiment, or from a run on disk, to a model."""
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -23,10 +24,15 @@ def build(experiment: Experiment, classes: int | None = None, tokenizer=None) ->
             on a sample of the drawn world's captions.
     """
     if tokenizer is None and not experiment.text.pretrained:
-        said = [World().describe(k, k, 0) for k in range(1000)]
-        tokenizer = train_tokenizer([f"{s.id_caption} {s.cloth_caption}" for s in said])
+        tokenizer = _drawn_tokenizer()
     torch.manual_seed(experiment.seed)
     return TextImageModel(experiment, tokenizer, classes)
+
+
+@lru_cache(maxsize=1)
+def _drawn_tokenizer() -> BertTokenizer:
+    said = [World().describe(k, k, 0) for k in range(1000)]
+    return train_tokenizer([f"{s.id_caption} {s.cloth_caption}" for s in said])
 
 
 def load(run_dir: str | Path) -> TextImageModel:
