@@ -246,6 +246,9 @@ def check(experiment: Experiment) -> None:
     for part in (image, experiment.text):
         if part.dim % part.heads:
             raise ReidlabError(f"dim {part.dim} is not divisible by heads {part.heads}")
+    if (experiment.disentangle.name == "merged") != (experiment.heads.name == "merged"):
+        raise ReidlabError("disentangle.name and heads.name are merged together or not at all: the "
+                           "merged split ends at retrieval width")
     training, data = experiment.training, experiment.data
     if training.batch_size % data.images_per_person:
         raise ReidlabError(f"training.batch_size {training.batch_size} is no multiple of "

@@ -43,7 +43,8 @@ BASE = {  # a field is looked at where the component that reads it is in use
     "fusion.expand": ("attention", {}), "fusion.gate": ("attention", {}),
     "fusion.layers": ("attention", {}), "fusion.heads": ("corrected", MATCH),
     "loss.matching_from": ("corrected", MATCH), "loss.matching_every": ("corrected", MATCH),
-    "loss.weights.matching": ("corrected", {"fusion.name": "attention_tokens"}),
+    "loss.weights.matching": ("corrected", {"fusion.name": "attention_tokens",
+                                            "loss.matching_every": 1}),
     "fusion.dropout": ("attention", {}),
     "text.max_length": ("corrected", {}),
     **{f"disentangle.{n}": ("attention", {}) for n in (
@@ -54,7 +55,7 @@ BASE = {  # a field is looked at where the component that reads it is in use
 }
 OTHER = {  # a second value where the first is a name
     "image.activation": "gelu", "text.activation": "gelu", "text.pooling": "cls",
-    "disentangle.name": "merged", "disentangle.pooling": "max", "disentangle.mixer": "conv",
+    "disentangle.name": "residual", "disentangle.pooling": "max", "disentangle.mixer": "conv",
     "disentangle.gate": "mlp", "disentangle.residual_from": "running", "heads.name": "joint",
     "heads.alignment": "light", "fusion.name": "attention_gated", "fusion.gate": "applied",
     "loss.positives": "diagonal", "loss.projectors": "trained",
@@ -81,7 +82,7 @@ def second(name, value):
 def observe(experiment):
     """Everything an experiment fixes, as plain numbers: batch, model, losses, optimizer."""
     data = load(experiment.data, (experiment.image.height, experiment.image.width))
-    batch = Batches(data.train, experiment)(1, progress=0.55)
+    batch = Batches(data.train, experiment)(1, progress=0.65)
     seen = [len(data.train.records), len(data.val.records), len(data.test.records),
             batch.image.shape, batch.image.sum().item(), batch.pid.tolist(), batch.cloth_text]
     model = build(experiment, data.classes)
@@ -98,7 +99,7 @@ def observe(experiment):
     out = model(batch.image, cloth_text=batch.cloth_text, id_text=batch.id_text,
                 rival_text=batch.rival_text)
     words = {s: model.text_encoder.tokens.bag(getattr(batch, f"{s}_text")) for s in ("id", "cloth")}
-    terms = loss(out, batch, 2, 0.55, words)
+    terms = loss(out, batch, 2, 0.65, words)
     seen.append({k: round(v.item(), 5) for k, v in terms.items()})
     for vector in (out.fused_embeds, out.match_logits):
         seen.append(None if vector is None else np.round(vector.detach().numpy(), 4).tolist())
@@ -107,7 +108,7 @@ def observe(experiment):
         seen.append(model.disentangle.cloth.linear.weight.grad.sum().item())
     if loss.adversary is not None:
         terms["cloth_adv"].backward()
-        seen.append(model.disentangle.cloth.linear.weight.grad.sum().item())
+        seen.append(model.disentangle.cloth.linear.weight.grad.norm().item())
     return repr(seen)
 
 
