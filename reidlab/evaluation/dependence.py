@@ -19,17 +19,17 @@ def dependence(x: Tensor, y: Tensor) -> dict[str, float]:
     """Every measure of one pair of features.
 
     Args:
-        x, y: (B, D) with B ≥ 4; the more samples, the smaller the noise around 0.
+        x, y: (B, D) and (B, E) with B ≥ 4; the more samples, the smaller the noise around 0.
 
     Returns:
-        ``abs_cosine`` (mean |cos| of paired rows; blind to rotation), ``hsic`` and ``cka``
-        (unbiased, Gaussian kernels), ``cka_linear`` (unbiased).
+        ``hsic`` and ``cka`` (unbiased, Gaussian kernels), ``cka_linear`` (unbiased) and, between
+        vectors of one width, ``abs_cosine`` (mean |cos| of paired rows; blind to rotation).
     """
     x, y = x.float(), y.float()
     kx, ky = rbf_kernel(x), rbf_kernel(y)
-    return {"abs_cosine": abs_cosine(x, y).item(),
-            "hsic": unbiased_hsic(kx, ky).item(), "cka": cka(kx, ky).item(),
-            "cka_linear": cka(linear_kernel(x), linear_kernel(y)).item()}
+    found = {"hsic": unbiased_hsic(kx, ky).item(), "cka": cka(kx, ky).item(),
+             "cka_linear": cka(linear_kernel(x), linear_kernel(y)).item()}
+    return found | ({"abs_cosine": abs_cosine(x, y).item()} if x.shape == y.shape else {})
 
 
 @torch.no_grad()

@@ -12,6 +12,7 @@ import torch
 
 from reidlab.errors import ReidlabError
 from reidlab.models.building import load
+from reidlab.presets import PRESETS
 from reidlab.runs import checkpoint
 from reidlab.runs.folder import RunFolder
 from reidlab.training.loop import train
@@ -60,6 +61,16 @@ def test_as_written_logs_eight_losses_the_gate_and_the_ramp(tmp_path, data):
                               "decouple", "gate_regularization", "total")}
     assert any("gate/mean" in r for r in log) and "gate/image_weight" in log[0]
     assert all(r["gradient/fusion"] == 0 for r in log if "gradient/fusion" in r)
+
+
+@pytest.mark.slow
+@pytest.mark.covers("E17", "D2", "D5", "D6")
+@pytest.mark.parametrize("name", [n for n in PRESETS if n != "corrected"])
+def test_every_design_trains_is_watched_and_is_scored(tmp_path, data, name):
+    report = train(mini(name, training__epochs=2, training__monitor_every=2), tmp_path / "run",
+                   quiet=True)
+    assert 0 < report["tables"]["test"]["as_dressed"]["text_to_image"]["r1"] < 1
+    assert "monitor/id_cloth_cka" in RunFolder(tmp_path / "run").rows()[-1]
 
 
 def test_training_again_changes_nothing_and_returns_the_report(run):
