@@ -4,11 +4,13 @@ import difflib
 import typing
 from dataclasses import replace
 
-from reidlab.config import Experiment, flatten
+from reidlab.config import TASKS, Experiment, InfraredExperiment, flatten
 from reidlab.errors import ReidlabError
 
+AnyExperiment = Experiment | InfraredExperiment
 
-def change(experiment: Experiment, changes: dict) -> Experiment:
+
+def change(experiment: AnyExperiment, changes: dict) -> AnyExperiment:
     """A copy with dotted fields replaced; values may be given as text.
 
     Raises:
@@ -60,12 +62,12 @@ def _fit(value, kind, name: str):
     raise ReidlabError(f"{name} takes {wanted}; got {value!r}")
 
 
-def to_dict(experiment: Experiment) -> dict:
-    """Nested plain data for JSON."""
-    return dataclasses.asdict(experiment)
+def to_dict(experiment: AnyExperiment) -> dict:
+    """Nested plain data for JSON, with the task it belongs to."""
+    return {"task": experiment.task, **dataclasses.asdict(experiment)}
 
 
-def from_dict(raw: dict) -> Experiment:
+def from_dict(raw: dict) -> AnyExperiment:
     """The experiment of a ``config.json``.
 
     Raises:
@@ -75,6 +77,7 @@ def from_dict(raw: dict) -> Experiment:
         if not isinstance(values, dict):
             raise ReidlabError(f"{path or 'config'} must be an object; got {values!r}")
         hints = typing.get_type_hints(cls)
+        hints = {field.name: hints[field.name] for field in dataclasses.fields(cls)}
         extra, missing = values.keys() - hints.keys(), hints.keys() - values.keys()
         if extra or missing:
             raise ReidlabError(
@@ -86,4 +89,8 @@ def from_dict(raw: dict) -> Experiment:
             name: build(kind, values[name], f"{path}{name}.") if dataclasses.is_dataclass(kind)
             else _fit(values[name], kind, f"{path}{name}") for name, kind in hints.items()})
 
-    return build(Experiment, raw, "")
+    task = raw.get("task", Experiment.task) if isinstance(raw, dict) else Experiment.task
+    if task not in TASKS:
+        raise ReidlabError(f"task {task!r} is unknown; known: {', '.join(TASKS)}")
+    return build(TASKS[task], {k: v for k, v in raw.items() if k != "task"}
+                 if isinstance(raw, dict) else raw, "")

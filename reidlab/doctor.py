@@ -4,7 +4,7 @@ import platform
 
 import torch
 
-from reidlab.data.loading import cache_folder
+from reidlab.data.packing import cache_folder
 from reidlab.encoders.vit import fast_attention
 from reidlab.fusion.selective_scan import mamba_path
 from reidlab.runs.folder import provenance

@@ -131,8 +131,8 @@ def tiny(experiment: Experiment) -> Experiment:
                      dropout=0.0),
         data=replace(experiment.data, jitter=0.1, crop=2),
         training=replace(experiment.training, optimizer="adamw", lr=lr, weight_decay=0.05,
-                         warmup=100, clip=1.0, final_lr=1e-5, batch_size=64,
-                         batches_per_epoch=22, monitor_every=44, validate_every=40),
+                         warmup=100, clip=1.0, final_lr=1e-5, batch_size=64, epochs=90,
+                         batches_per_epoch=22, monitor_every=44, validate_every=45),
     )
 
 

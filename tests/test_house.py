@@ -10,7 +10,8 @@ ROOT = Path(reidlab.__file__).parent
 ORDER = [  # a module imports only from its own level or from one further up
     {"errors", "config", "changes", "files"}, {"presets", "data.records", "runs"}, {"data"},
     {"encoders"},
-    {"disentangle"}, {"fusion"}, {"models"}, {"losses"}, {"evaluation"}, {"training"}, {"plots"},
+    {"disentangle"}, {"expansion"}, {"fusion"}, {"models"}, {"losses"}, {"evaluation"},
+    {"training"}, {"plots"},
     {"widgets"}, {"notebook", "doctor", "comparing", "sweeping", "bench"}, {"__main__", "__init__"}]
 
 

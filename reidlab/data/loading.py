@@ -1,24 +1,19 @@
 """From a source to splits: drawn or read records, and pictures packed once."""
 import contextlib
-import hashlib
 import json
-import os
 from functools import lru_cache
 from pathlib import Path
-
-import numpy as np
-from torch.utils.data import DataLoader, Dataset
 
 from reidlab.config import Data
 from reidlab.data import text_image
 from reidlab.data.layouts import LAYOUTS
+from reidlab.data.packing import PACKING, Drawn, pack, pack_drawn, place
 from reidlab.data.records import Record, Split, TextImageData
 from reidlab.data.world import World
 from reidlab.errors import ReidlabError
 from reidlab.files import write_whole
 
 FIRST_PERSON = {"train": 0, "val": 1_000_000, "test": 2_000_000}
-PACKING = 2  # raise when drawing changes, so that old caches are not read
 
 
 def load(data: Data, size: tuple[int, int]) -> TextImageData:
@@ -84,12 +79,12 @@ def drawn_record(world: World, key: tuple[int, int, int]) -> Record:
 def _draw_split(seed, size, name, people, outfits, shots) -> Split:
     world, keys = World(seed, size), drawn_keys(name, people, outfits, shots)
     spec = json.dumps([PACKING, seed, size, name, people, outfits, shots])
-    return Split(_described(spec, world, keys), _packed(spec, _Drawn(world, keys), size))
+    return Split(_described(spec, world, keys), pack_drawn(Drawn(world, keys), size))
 
 
 def _described(spec: str, world: World, keys: list) -> list[Record]:
     """Records of drawn pictures, read from the cache; written there when absent."""
-    file = _place(spec).with_suffix(".json")
+    file = place(spec).with_suffix(".json")
     if file.exists():
         return [Record(**row | {name: tuple(row[name]) for name in (
             "captions", "id_captions", "cloth_captions", "facts")})
@@ -99,55 +94,3 @@ def _described(spec: str, world: World, keys: list) -> list[Record]:
     with contextlib.suppress(ReidlabError):  # no room to keep them: work from memory
         write_whole(file, lambda out: out.write(rows))
     return records
-
-
-def pack(paths: list[Path], size: tuple[int, int]) -> np.ndarray:
-    """(N, H, W, 3) uint8 of picture files, decoded once and kept in the cache folder."""
-    spec = json.dumps([PACKING, size, [[str(p), p.stat().st_mtime_ns] for p in paths]])
-    return _packed(spec, _Files(paths, size), size)
-
-
-def cache_folder() -> Path:
-    """Where packed pictures are kept: ``$REIDLAB_CACHE``, else ``~/.cache/reidlab``."""
-    return Path(os.environ.get("REIDLAB_CACHE") or Path.home() / ".cache" / "reidlab")
-
-
-def _place(spec: str) -> Path:
-    """Cache file of what `spec` describes."""
-    return cache_folder() / f"{hashlib.sha256(spec.encode()).hexdigest()[:20]}.npy"
-
-
-def _packed(spec: str, source: Dataset, size: tuple[int, int]) -> np.ndarray:
-    """(N, H, W, 3) uint8, memory-mapped from the cache; made by all cores when absent."""
-    file = _place(spec)
-    if not file.exists():
-        loader = DataLoader(source, batch_size=64, num_workers=min(8, os.cpu_count() or 1),
-                            collate_fn=np.stack)
-        packed = np.concatenate(list(loader))
-        try:
-            write_whole(file, lambda out: np.save(out, packed))
-        except ReidlabError:
-            return packed  # no room to keep it: work from memory
-    return np.load(file, mmap_mode="r")
-
-
-class _Drawn(Dataset):
-    def __init__(self, world: World, keys: list):
-        self.world, self.keys = world, keys
-
-    def __len__(self):
-        return len(self.keys)
-
-    def __getitem__(self, k: int) -> np.ndarray:
-        return self.world.picture(*self.keys[k])
-
-
-class _Files(Dataset):
-    def __init__(self, paths: list[Path], size: tuple[int, int]):
-        self.paths, self.size = paths, size
-
-    def __len__(self):
-        return len(self.paths)
-
-    def __getitem__(self, k: int) -> np.ndarray:
-        return text_image.open_picture(self.paths[k], self.size)

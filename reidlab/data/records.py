@@ -24,9 +24,9 @@ class Record:
     path: str
     pid: int
     camid: int
-    captions: tuple[str, ...]
-    id_captions: tuple[str, ...]
-    cloth_captions: tuple[str, ...]
+    captions: tuple[str, ...] = ()
+    id_captions: tuple[str, ...] = ()
+    cloth_captions: tuple[str, ...] = ()
     outfit: int = -1
     factors: dict = field(default_factory=dict)
     facts: tuple[dict, ...] = ()

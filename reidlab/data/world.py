@@ -123,6 +123,11 @@ class World:
         return render.render(self.person(person), self.outfit(outfit),
                              self.scene(person, outfit, shot), size=self.size)[0]
 
+    def infrared_picture(self, person: int, outfit: int, shot: int) -> np.ndarray:
+        """(H, W, 3) uint8: the infrared picture alone; its three channels are equal."""
+        return render.render(self.person(person), self.outfit(outfit),
+                             self.scene(person, outfit, shot), size=self.size)[1]
+
     def describe(self, person: int, outfit: int, shot: int) -> captions.Description:
         """The captions of one picture, without drawing it."""
         return captions.describe(self.person(person), self.outfit(outfit),

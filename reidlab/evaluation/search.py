@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from reidlab.data.loading import load as load_data
-from reidlab.data.loading import pack
+from reidlab.data.packing import pack
 from reidlab.data.splitting import split_caption
 from reidlab.data.text_image import pictures_in
 from reidlab.errors import ReidlabError

@@ -1,11 +1,9 @@
-"""Every choice of an experiment, one frozen dataclass a part, one comment a field.
+"""Every choice of a text-image experiment."""
+from dataclasses import dataclass, field
+from typing import ClassVar
 
-An `Experiment` is plain data: it is written to ``config.json`` as it is, and
-``part.field=value`` on the command line changes any field of it.
-"""
-import dataclasses
-from dataclasses import dataclass, field, fields
-
+from reidlab.config import shared
+from reidlab.config.shared import Image, Training
 from reidlab.errors import ReidlabError
 
 
@@ -26,22 +24,6 @@ class Data:
     flip: float = 0.5                # chance of mirroring a training picture
     jitter: float = 0.2              # brightness and contrast change, ± share
     crop: int = 4                    # pixels of padding before a random crop
-
-
-@dataclass(frozen=True, kw_only=True)
-class Image:
-    """The picture encoder, a ViT."""
-
-    pretrained: str | None = None    # folder or hub id; None trains from scratch
-    height: int = 224                # pixels
-    width: int = 224                 # pixels
-    patch: int = 16                  # pixels
-    dim: int = 768                   # token width
-    layers: int = 12                 # transformer blocks
-    heads: int = 12                  # attention heads
-    activation: str = "gelu"         # of the feed-forward layers; relu is cheaper on CPUs
-    stem: bool = False               # three strided convolutions in place of one patch projection
-    dropout: float = 0.0             # inside the transformer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,26 +130,6 @@ class Loss:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Training:
-    """The optimisation."""
-
-    epochs: int = 80                 # also the clock of the ramps and of the cosine
-    batches_per_epoch: int | None = None  # None: as many as the training set fills
-    batch_size: int = 128            # images, over all processes
-    optimizer: str = "adam"          # adam or adamw
-    lr: float = 1e-4                 # peak learning rate
-    weight_decay: float = 1e-3       # of the optimizer
-    warmup: int = 0                  # steps of linear warm-up
-    final_lr: float = 1e-6           # where the cosine ends
-    clip: float = 0.0                # gradient norm limit; 0 does not clip
-    mixed_precision: bool = True     # bf16 where the device has it (CUDA)
-    compile: bool = False            # torch.compile the encoders (CUDA)
-    monitor_every: int = 20          # steps between looks at the held-out batch
-    validate_every: int = 20         # epochs between scores on val; the last is always scored
-    checkpoint_every: int = 100      # steps between checkpoints
-
-
-@dataclass(frozen=True, kw_only=True)
 class Scoring:
     """How a trained model is used for retrieval."""
 
@@ -178,7 +140,9 @@ class Scoring:
 
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
-    """One run, whole: what is read, built, optimised and scored."""
+    """One run of the text-image system, whole: what is read, built, optimised and scored."""
+
+    task: ClassVar[str] = "text-image"
 
     name: str
     size: str
@@ -194,11 +158,15 @@ class Experiment:
     scoring: Scoring = field(default_factory=Scoring)
 
     def __post_init__(self):
-        check(self)
+        shared.check(self, CHOICES, LEAST)
+        if self.text.dim % self.text.heads:
+            raise ReidlabError(f"dim {self.text.dim} is not divisible by heads {self.text.heads}")
+        if (self.disentangle.name == "merged") != (self.heads.name == "merged"):
+            raise ReidlabError("disentangle.name and heads.name are merged together or not at all: "
+                               "the merged split ends at retrieval width")
 
 
-CHOICES = {  # fields that hold a name, and the names they may hold
-    "image.activation": ("gelu", "relu"),
+CHOICES = {
     "text.activation": ("gelu", "relu"),
     "disentangle.mixer": ("attention", "performer", "linformer", "conv", "window"),
     "disentangle.gate": ("linear", "mlp", "multihead"),
@@ -211,55 +179,12 @@ CHOICES = {  # fields that hold a name, and the names they may hold
     "loss.cloth_adv": ("negative_info_nce", "off_diagonal", "identity_adversary"),
     "loss.cloth_match": ("diagonal", "masked"),
     "loss.decouple_on": ("pooled", "embedding"),
-    "training.optimizer": ("adam", "adamw"),
 }
-LEAST = {  # smallest value that makes sense
-    "seed": 0, "data.seed": 0, "data.people": 2, "data.val_people": 2, "data.test_people": 2,
-    "data.outfits": 2, "data.shots": 1, "data.images_per_person": 1, "data.unmatched": 0,
-    "data.flip": 0, "data.jitter": 0, "data.crop": 0, "image.height": 16, "image.width": 16,
-    "image.layers": 1, "text.layers": 1, "text.max_length": 3, "disentangle.self_layers": 0,
-    "disentangle.cross_layers": 0,
-    "disentangle.features": 1, "heads.embedding": 1, "training.epochs": 1,
-    "training.batches_per_epoch": 1, "training.batch_size": 2, "training.lr": 0,
-    "training.weight_decay": 0, "training.warmup": 0, "training.clip": 0,
-    "training.monitor_every": 1, "training.validate_every": 1, "training.checkpoint_every": 1,
-    "loss.temperature": 1e-6, "loss.label_smoothing": 0, "loss.decouple_from": 0,
-    "loss.decouple_ramp": 0, "loss.matching_from": 0,
-    "loss.matching_every": 1, "scoring.cloth_weight": 0,
-    "scoring.rerank": 1, "loss.adversary": 0, "fusion.layers": 1,
+LEAST = {
+    "data.outfits": 2, "data.unmatched": 0, "text.layers": 1, "text.max_length": 3,
+    "disentangle.self_layers": 0, "disentangle.cross_layers": 0, "disentangle.features": 1,
+    "heads.embedding": 1, "loss.temperature": 1e-6, "loss.label_smoothing": 0,
+    "loss.decouple_from": 0, "loss.decouple_ramp": 0, "loss.matching_from": 0,
+    "loss.matching_every": 1, "scoring.cloth_weight": 0, "scoring.rerank": 1,
+    "loss.adversary": 0, "fusion.layers": 1,
 }
-
-
-def check(experiment: Experiment) -> None:
-    """Refuse values that cannot work, before anything is built or written."""
-    for name, value in flatten(experiment).items():
-        if name in CHOICES and value not in CHOICES[name]:
-            raise ReidlabError(f"{name} is {value!r}; known: {', '.join(CHOICES[name])}")
-        if name in LEAST and value is not None and not value >= LEAST[name]:
-            raise ReidlabError(f"{name} is {value}; it must be at least {LEAST[name]}")
-    image = experiment.image
-    if image.height % image.patch or image.width % image.patch:
-        raise ReidlabError(
-            f"image {image.height}x{image.width} is no multiple of image.patch {image.patch}; "
-            "the ViT would drop the border"
-        )
-    for part in (image, experiment.text):
-        if part.dim % part.heads:
-            raise ReidlabError(f"dim {part.dim} is not divisible by heads {part.heads}")
-    if (experiment.disentangle.name == "merged") != (experiment.heads.name == "merged"):
-        raise ReidlabError("disentangle.name and heads.name are merged together or not at all: the "
-                           "merged split ends at retrieval width")
-    training, data = experiment.training, experiment.data
-    if training.batch_size % data.images_per_person:
-        raise ReidlabError(f"training.batch_size {training.batch_size} is no multiple of "
-                           f"data.images_per_person {data.images_per_person}")
-
-
-def flatten(config, prefix: str = "") -> dict:
-    """``{"training.lr": 1e-4, …}``: every leaf of a config under its dotted name."""
-    flat = {}
-    for item in fields(config):
-        value = getattr(config, item.name)
-        name = f"{prefix}{item.name}"
-        flat |= flatten(value, f"{name}.") if dataclasses.is_dataclass(value) else {name: value}
-    return flat

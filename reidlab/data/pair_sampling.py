@@ -1,0 +1,137 @@
+"""Batches of visible and infrared pictures of the same people, position by position.
+
+Every random choice is a function of (seed, step), so that a resumed run sees what an
+uninterrupted one would have seen.
+"""
+from collections import defaultdict
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from reidlab.config import InfraredExperiment
+from reidlab.data.augmentation import augment
+from reidlab.data.pairs import Pair
+from reidlab.errors import ReidlabError
+
+
+@dataclass(frozen=True)
+class PairBatch:
+    """One step's pictures.
+
+    Attributes:
+        visible, infrared: (B, 3, H, W); row i of both is the same person.
+        labels: (2B,) contiguous training labels, visible rows first.
+    """
+
+    visible: Tensor
+    infrared: Tensor
+    labels: Tensor
+
+
+class PairBatches:
+    """P people × K pictures in each kind of light.
+
+    Early in training, where the data allow it and ``data.paired`` says so, both pictures of a row
+    are one shot and differ in nothing but the light; later they are any two of the person.
+
+    Args:
+        pair: the training split.
+        experiment: sampling, augmentation and seed; ``training.batch_size`` counts visible
+            pictures.
+
+    Raises:
+        ReidlabError: fewer people in both kinds than a batch needs.
+    """
+
+    def __init__(self, pair: Pair, experiment: InfraredExperiment):
+        self.pair, self.data, self.seed = pair, experiment.data, experiment.seed
+        self.per_person = self.data.images_per_person
+        self.people_a_batch = experiment.training.batch_size // self.per_person
+        self.piles = [defaultdict(list), defaultdict(list)]
+        for pile, split in zip(self.piles, (pair.visible, pair.infrared), strict=True):
+            for k, record in enumerate(split.records):
+                pile[record.pid].append(k)
+        self.people = sorted(set(self.piles[0]) & set(self.piles[1]))
+        self.label = {pid: n for n, pid in enumerate(self.people)}
+        if len(self.people) < max(2, self.people_a_batch):
+            raise ReidlabError(
+                f"a batch of {experiment.training.batch_size} needs {self.people_a_batch} people "
+                f"seen in both kinds; the training split has {len(self.people)}: lower "
+                "training.batch_size")
+        self.batches_per_pass = max(1, len(self.people) // self.people_a_batch)
+
+    def pick(self, step: int, progress: float = 1.0) -> tuple[list[int], list[int], list[int]]:
+        """Visible pictures, infrared pictures and labels of one step, B each."""
+        number, k = divmod(step, self.batches_per_pass)
+        order = np.random.default_rng([self.seed, 11, number]).permutation(len(self.people))
+        rng = np.random.default_rng([self.seed, 12, step])
+        chosen = ([], [], [])
+        for n in order[k * self.people_a_batch:(k + 1) * self.people_a_batch]:
+            pid = self.people[n]
+            visible, infrared = (self._draw(pile[pid], rng) for pile in self.piles)
+            if self.data.source == "drawn" and progress < self.data.paired:
+                infrared = [self.piles[1][pid][self.piles[0][pid].index(v)] for v in visible]
+            for found, more in zip(chosen, (visible, infrared, [int(n)] * self.per_person),
+                                   strict=True):
+                found.extend(more)
+        return chosen
+
+    def _draw(self, pile: list[int], rng: np.random.Generator) -> list[int]:
+        """K of a pile, each as often as any other."""
+        rounds = -(-self.per_person // len(pile))
+        return [pile[k] for _ in range(rounds) for k in rng.permutation(len(pile))
+                ][:self.per_person]
+
+    def __call__(self, step: int, progress: float = 1.0, device="cpu") -> PairBatch:
+        """The batch of one step; `progress` is the share of training done."""
+        visible, infrared, labels = self.pick(step, progress)
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
+        both = []
+        for split, rows in ((self.pair.visible, visible), (self.pair.infrared, infrared)):
+            image = augment(split.images[rows], self.data, generator, len(rows), slice(None))
+            both.append(erase(image, self.data.erasing, generator))
+        both[0] = exchange_channels(both[0], self.data.channel_exchange, generator)
+        labels = torch.tensor(labels + labels, device=device)
+        return PairBatch(both[0].to(device), both[1].to(device), labels)
+
+
+def erase(image: Tensor, chance: float, generator: torch.Generator) -> Tensor:
+    """Random erasing: a grey rectangle of 2 to 20 % of the area, on some of the pictures.
+
+    Args:
+        image: (B, 3, H, W).
+        chance: share of pictures that lose a rectangle.
+
+    Source: arXiv:1708.04896.
+    """
+    count, _, height, width = image.shape
+    draws = torch.rand(count, 5, generator=generator)
+    area = (0.02 + 0.18 * draws[:, 1]) * height * width
+    ratio = 0.3 * (1 / 0.09) ** draws[:, 2]                  # height over width, .3 to 3.3
+    tall = (area * ratio).sqrt().clamp(max=height)
+    wide = (area / ratio).sqrt().clamp(max=width)
+    top, left = draws[:, 3] * (height - tall), draws[:, 4] * (width - wide)
+    y, x = torch.arange(height) + 0.5, torch.arange(width) + 0.5
+    inside = (((y >= top[:, None]) & (y < (top + tall)[:, None]))[:, :, None]
+              & ((x >= left[:, None]) & (x < (left + wide)[:, None]))[:, None, :])
+    inside &= (draws[:, 0] < chance)[:, None, None]
+    return image.masked_fill(inside[:, None], 0.0)
+
+
+def exchange_channels(image: Tensor, chance: float, generator: torch.Generator) -> Tensor:
+    """Channel exchange: some visible pictures become three copies of one of their channels.
+
+    Colour is what infrared does not have; half of the visible pictures then do without it.
+
+    Args:
+        image: (B, 3, H, W) visible pictures.
+        chance: share of pictures that lose their colours.
+
+    Source: arXiv:2110.04551 (channel augmentation for visible-infrared).
+    """
+    draws = torch.rand(len(image), 2, generator=generator)
+    channel = (draws[:, 1] * 3).long()
+    alone = image[torch.arange(len(image)), channel][:, None].expand(-1, 3, -1, -1)
+    return torch.where((draws[:, 0] < chance)[:, None, None, None], alone, image)

@@ -1,0 +1,98 @@
+"""Public visible-infrared folders → records; drawn pairs → the same layouts."""
+import logging
+from pathlib import Path
+
+from PIL import Image
+
+from reidlab.data.infrared_layouts import Kinds, infrared_layout
+from reidlab.errors import MissingPath, ReidlabError
+
+HELD_OUT = 10  # every tenth training person, where a data set has no val split
+log = logging.getLogger(__name__)
+
+
+def read(name: str, folder: Path, trial: int = 1) -> dict[str, Kinds]:
+    """Visible and infrared records of each split.
+
+    Where a data set has no val split, every tenth training person chooses the checkpoint instead
+    of training.
+
+    Args:
+        name: a key of ``INFRARED_LAYOUTS``.
+        folder: of the data set.
+        trial: RegDB's split, 1 to 10.
+
+    Raises:
+        MissingPath: no folder, or a list is missing; ReidlabError: a list that cannot be used, a
+            person in two splits, or a split without pictures of one kind.
+    """
+    known = infrared_layout(name)
+    if not folder.is_dir():
+        raise MissingPath(f"no data folder {folder}; unpack {known.title} there, or write one with "
+                          f"reidlab data export {folder} --layout {name}")
+    splits = known.read(folder, trial)
+    if not known.has_val:
+        people = sorted({r.pid for kind in splits["train"] for r in kind})
+        chosen = set(people[::HELD_OUT])
+        splits["val"] = tuple([r for r in kind if r.pid in chosen] for kind in splits["train"])
+        splits["train"] = tuple([r for r in kind if r.pid not in chosen]
+                                for kind in splits["train"])
+        log.warning("%s has no val split: %d of its training people choose the checkpoint instead",
+                    known.title, len(chosen))
+    for split, kinds in splits.items():
+        for kind, records in zip(("visible", "infrared"), kinds, strict=True):
+            if not records:
+                raise ReidlabError(f"{folder} has no {kind} pictures in {split}; unpack it again")
+    if name != "regdb":  # RegDB numbers the people of train and test from 0 each
+        _refuse_shared_people(folder, splits)
+    return splits
+
+
+def _refuse_shared_people(folder: Path, splits: dict[str, Kinds]) -> None:
+    seen: dict[int, str] = {}
+    for split, kinds in splits.items():
+        for pid in {r.pid for kind in kinds for r in kind}:
+            if seen.setdefault(pid, split) != split:
+                raise ReidlabError(f"{folder}: person {pid} is in {seen[pid]} and in {split}; "
+                                   "splits must not share people")
+
+
+def export(pairs: dict, folder: Path, name: str, trial: int = 1) -> int:
+    """Write drawn pairs in a public layout.
+
+    Args:
+        pairs: split → object with ``visible`` and ``infrared`` splits; a layout without val gets
+            the people of val as training people.
+        folder: to be made; must be empty.
+        name: a key of ``INFRARED_LAYOUTS``.
+        trial: RegDB's split to write.
+
+    Returns:
+        Pictures written.
+
+    Raises:
+        ReidlabError: the folder holds something, or cannot be written.
+    """
+    known = infrared_layout(name)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ReidlabError(f"{folder} is not empty; choose a new folder")
+    kinds = {split: (list(pair.visible.records), list(pair.infrared.records))
+             for split, pair in pairs.items()}
+    if not known.has_val:
+        spare = kinds.pop("val")
+        kinds["train"] = tuple(a + b for a, b in zip(kinds["train"], spare, strict=True))
+    where, texts = known.write(kinds, trial)
+    pictures = {r.path: image for pair in pairs.values() for split in (pair.visible, pair.infrared)
+                for r, image in zip(split.records, split.images, strict=True)}
+    try:
+        for path, place in where.items():
+            file = folder / place
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pictures[path]).save(file, quality=95)
+        for place, text in texts.items():
+            (folder / place).parent.mkdir(parents=True, exist_ok=True)
+            (folder / place).write_text(text)
+    except OSError as fault:
+        raise ReidlabError(f"cannot write {folder}: {fault.strerror}; free some space and export "
+                           "into a new folder") from fault
+    return len(where)

@@ -1,0 +1,75 @@
+"""SS-DEC: several small views, each of another part of the patches.
+
+Shapes: R rows, N patches, D width, K branches.
+"""
+import torch
+from torch import Tensor, nn
+
+from reidlab.config import Expansion
+from reidlab.expansion.expanded import Expanded
+
+
+class DroppedTokenViews(nn.Module):
+    """Self-supervised diverse embedding: each view sees the patches through its own holes.
+
+    A transformer layer a view, cut to D / K channels; side by side, one Linear makes D of them.
+    Patches are dropped whole, in training only, and what is kept is scaled up to keep its mean.
+
+    Args:
+        config: branches K, heads, ``drop``, dropout.
+        dim: width D.
+
+    Source: note 004, suggestion 3; protocols.md §6.
+    """
+
+    def __init__(self, config: Expansion, dim: int, grid: tuple[int, int]):
+        super().__init__()
+        self.drop, width = config.drop, dim // config.branches
+        self.layers = nn.ModuleList(
+            nn.TransformerEncoderLayer(dim, config.heads, 2 * dim, config.dropout,
+                                       batch_first=True) for _ in range(config.branches))
+        self.cuts = nn.ModuleList(nn.Linear(dim, width) for _ in self.layers)
+        self.fuse = nn.Linear(width * config.branches, dim)
+        self.norm = nn.LayerNorm(dim)
+        self.scale = nn.Parameter(torch.ones(()))
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, tokens: Tensor, modality: Tensor) -> Expanded:
+        """(R, N, D), (R,) → tokens (R, N, D) and K branches of width D / K."""
+        views = [cut(layer(self.holes(tokens)))
+                 for layer, cut in zip(self.layers, self.cuts, strict=True)]
+        found = self.norm(self.fuse(torch.cat(views, dim=-1)) + tokens)
+        return Expanded(self.dropout(found * self.scale),
+                        torch.stack([view.mean(dim=1) for view in views]))
+
+    def holes(self, tokens: Tensor) -> Tensor:
+        """Whole patches dropped at random in training, the rest scaled by 1 / (1 − drop)."""
+        if not self.training or not self.drop:
+            return tokens
+        keep = torch.rand(tokens.shape[:2], device=tokens.device) >= self.drop
+        return tokens * keep[..., None] / (1 - self.drop)
+
+
+def cut_mix(tokens: Tensor, partner: Tensor, share: float, grid: tuple[int, int]
+            ) -> tuple[Tensor, float]:
+    """Put a rectangle of each row's partner over its own patches.
+
+    Args:
+        tokens: (R, N, D).
+        partner: (R,) row whose patches come in; the same modality is the caller's business.
+        share: of the area to keep, about.
+        grid: (rows, columns) of patches.
+
+    Returns:
+        Mixed tokens, and the share of patches that stayed: the weight of the own label.
+
+    Source: CutMix, arXiv:1905.04899; note 004, suggestion 3.
+    """
+    side = (1 - share) ** 0.5
+    height, width = (max(1, round(n * side)) for n in grid)
+    top = int(torch.randint(grid[0] - height + 1, ()))
+    left = int(torch.randint(grid[1] - width + 1, ()))
+    inside = torch.zeros(grid, dtype=torch.bool, device=tokens.device)
+    inside[top:top + height, left:left + width] = True
+    inside = inside.flatten()[None, :, None]
+    return torch.where(inside, tokens[partner], tokens), 1 - height * width / (grid[0] * grid[1])

@@ -1,0 +1,83 @@
+"""Bring a lower layer's view into a higher one: the MFA block.
+
+Shapes: R rows, N positions, C channels of the higher view, c of the lower one.
+"""
+from torch import Tensor, nn
+
+
+class LastBatchNorm(nn.Module):
+    """A Linear and a BatchNorm that starts at zero, so that a block starts as the identity."""
+
+    def __init__(self, inside: int, outside: int):
+        super().__init__()
+        self.linear, self.norm = nn.Linear(inside, outside), nn.BatchNorm1d(outside)
+        nn.init.zeros_(self.norm.weight)
+        nn.init.zeros_(self.norm.bias)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(R, N, inside) → (R, N, outside), zero at the start."""
+        return self.norm(self.linear(tokens).transpose(1, 2)).transpose(1, 2)
+
+
+class ChannelNonLocal(nn.Module):
+    """Channels of the higher view ask channels of the lower one; scores over N, no softmax.
+
+    Args:
+        high, low: channels C and c.
+
+    Source: CNL of DEEN, arXiv:2303.14481; note 004 §2.1.
+    """
+
+    def __init__(self, high: int, low: int):
+        super().__init__()
+        self.query, self.key, self.value = (nn.Linear(width, low) for width in (high, low, low))
+        self.out = LastBatchNorm(low, high)
+
+    def forward(self, high: Tensor, low: Tensor) -> Tensor:
+        """(R, N, C), (R, N, c) → (R, N, C)."""
+        scores = self.query(high).transpose(1, 2) @ self.key(low)     # (R, c, c)
+        found = self.value(low) @ (scores / scores.shape[-1]).transpose(1, 2)
+        return high + self.out(found)
+
+
+class PositionNonLocal(nn.Module):
+    """Positions of the higher view ask positions of the lower one; no softmax.
+
+    Args:
+        high, low: channels C and c.
+
+    Source: PNL of DEEN, arXiv:2303.14481; note 004 §2.1.
+    """
+
+    def __init__(self, high: int, low: int):
+        super().__init__()
+        inside = max(1, low // 2)
+        self.query, self.key, self.value = (nn.Linear(width, inside) for width in (high, low, low))
+        self.out = LastBatchNorm(inside, high)
+
+    def forward(self, high: Tensor, low: Tensor) -> Tensor:
+        """(R, N, C), (R, n, c) → (R, N, C); the two views may differ in positions."""
+        scores = self.query(high) @ self.key(low).transpose(1, 2)     # (R, N, n)
+        return high + self.out(scores / scores.shape[-1] @ self.value(low))
+
+
+class MFA(nn.Module):
+    """Multi-level feature aggregation: channels first, then positions.
+
+    It starts as the identity. The notes hand it a ``flag`` that nothing defines on tokens (in
+    DEEN it halves the lower map); here the two views come with equal positions instead.
+
+    Args:
+        high, low: channels of the two views.
+
+    Source: DEEN, arXiv:2303.14481; note 004 §2.
+    """
+
+    def __init__(self, high: int, low: int | None = None):
+        super().__init__()
+        self.channels = ChannelNonLocal(high, low or high)
+        self.positions = PositionNonLocal(high, low or high)
+
+    def forward(self, high: Tensor, low: Tensor) -> Tensor:
+        """(R, N, C), (R, N, c) → (R, N, C)."""
+        return self.positions(self.channels(high, low), low)

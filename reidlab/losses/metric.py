@@ -1,0 +1,103 @@
+"""Losses on distances between people: batch-hard triplets and centre-guided pairs.
+
+Shapes: R rows, D width, P people.
+"""
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from reidlab.errors import ReidlabError
+
+
+def batch_hard_triplet(features: Tensor, labels: Tensor, *, margin: float = 0.3) -> Tensor:
+    """For each row, its farthest own against its nearest other.
+
+    Args:
+        features: (R, D), not normalised here; Euclidean distances.
+        labels: (R,).
+
+    Returns:
+        Scalar: `margin` when all rows are equal, 0 when people are farther apart than their
+        pictures by the margin. Rows without an own or another are left out.
+
+    Source: arXiv:1703.07737.
+    """
+    distance = distances(features, features)
+    same = labels[:, None] == labels[None, :]
+    own = same & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
+    farthest = distance.masked_fill(~own, -torch.inf).amax(dim=1)
+    nearest = distance.masked_fill(same, torch.inf).amin(dim=1)
+    counted = own.any(dim=1) & ~same.all(dim=1)
+    if not counted.any():
+        return features.sum() * 0
+    return (farthest - nearest + margin)[counted].clamp(min=0).mean()
+
+
+def centre_pairs(plain: Tensor, generated: Tensor, labels: Tensor, modality: Tensor, *,
+                 margin: float = 0.2) -> Tensor:
+    """CPM: a person's generated centre of one modality moves towards the other modality's centre,
+    closer than to its own origin and than other people are.
+
+    Args:
+        plain, generated: (R, D) features of the same rows, before and after an expansion.
+        labels, modality: (R,); modality 0 visible, 1 infrared.
+
+    Returns:
+        Scalar, the mean over people of the visible and infrared sides.
+
+    Raises:
+        ReidlabError: no person is there in both modalities, or only one is.
+
+    Source: DEEN, arXiv:2303.14481, §3.3.
+    """
+    both = [p for p in labels.unique() if modality[labels == p].unique().numel() == 2]
+    if len(both) < 2:
+        raise ReidlabError("centre_pairs needs at least two people in both modalities; got "
+                           f"{len(both)}")
+    people = torch.stack(both)
+
+    def centres(features: Tensor, kind: int) -> Tensor:
+        mine = ((labels[None] == people[:, None]) & (modality == kind)).float()      # (P, R)
+        return mine @ features / mine.sum(dim=1, keepdim=True)
+    sides = []
+    for kind in (0, 1):
+        own, other = centres(plain, kind), centres(plain, 1 - kind)
+        made = centres(generated, kind)
+        near = paired(other, made)
+        sides.append(
+            (margin + near - paired(own, made).detach()).clamp(min=0)
+            + 0.5 * (margin + near - nearest_other(made)).clamp(min=0)
+            + 0.5 * (margin + near - nearest_other(own)).clamp(min=0))
+    return (sides[0] + sides[1]).mean() / 2
+
+
+def distances(a: Tensor, b: Tensor) -> Tensor:
+    """(R, D), (S, D) → (R, S) Euclidean; its gradient is finite where rows are equal."""
+    squared = (a.square().sum(dim=1)[:, None] + b.square().sum(dim=1)[None, :] - 2 * a @ b.T)
+    return squared.clamp(min=1e-12).sqrt()
+
+
+def paired(a: Tensor, b: Tensor) -> Tensor:
+    """(P, D), (P, D) → (P,) distance of row i to row i."""
+    return (a - b).square().sum(dim=1).clamp(min=1e-12).sqrt()
+
+
+def nearest_other(centres: Tensor) -> Tensor:
+    """(P, D) → (P,) distance of each row to the nearest other one."""
+    self_pair = torch.eye(len(centres), dtype=torch.bool, device=centres.device)
+    return distances(centres, centres).masked_fill(self_pair, torch.inf).amin(dim=1)
+
+
+def modality_gap(features: Tensor, modality: Tensor) -> Tensor:
+    """Distance between the two modalities' mean directions.
+
+    Args:
+        features: (R, D), normalised here; modality: (R,).
+
+    Returns:
+        Scalar in [0, 2]: 0 when both kinds of picture lie around the same point.
+
+    Source: note 004, suggestion 2, improvement.
+    """
+    unit = F.normalize(features, dim=-1)
+    return (unit[modality == 0].mean(dim=0) - unit[modality == 1].mean(dim=0)).norm()

@@ -1,0 +1,182 @@
+"""EmbedNet: two kinds of picture, one ViT in stages, several views of each embedding.
+
+Shapes: R rows (visible first), N patches, D width, C training identities, S sets of rows.
+"""
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from reidlab.config import InfraredExperiment
+from reidlab.encoders.dual_vit import INFRARED, STAGES, VISIBLE, DualViT
+from reidlab.errors import ReidlabError
+from reidlab.expansion import build_expansion
+from reidlab.expansion.expanded import Expanded
+from reidlab.expansion.ssdec import cut_mix
+from reidlab.fusion.stages import MFA
+from reidlab.models.necks import build_neck
+
+
+@dataclass
+class InfraredOutput:
+    """Everything the model knows of a batch; the same in training and evaluation.
+
+    Attributes:
+        pooled: (S·R, D) mean over patches after stage 4, set after set.
+        features: (S·R, D) behind the neck.
+        logits: (S·R, C).
+        modality: (R,) 0 visible, 1 infrared.
+        before, after: (R, D) pooled tokens before the expansion, and (S', R, D) of what it made.
+        branches: (K, R, d) pooled views; the tokens' own mean without an expansion.
+        tokens: (S·R, N, D) that the expansion gave.
+        mixed_logits: (R, C) of pictures with another one's patches in them; None where not asked.
+        partner: (R,) whose patches came in; kept: share of patches that stayed.
+        shares: (R, K) weight of each view, where the expansion weighs them.
+    """
+
+    pooled: Tensor
+    features: Tensor
+    logits: Tensor
+    modality: Tensor
+    before: Tensor
+    after: Tensor
+    branches: Tensor
+    tokens: Tensor
+    mixed_logits: Tensor | None = None
+    partner: Tensor | None = None
+    kept: float = 1.0
+    shares: Tensor | None = None
+
+    @property
+    def sets(self) -> int:
+        """Sets of rows S: 1, or more where an expansion added some."""
+        return len(self.pooled) // len(self.modality)
+
+
+class CrossModal(nn.Module):
+    """What both backbones share: expansion, last stage, pooling, neck, classifier, test features.
+
+    Subclasses give ``dim``, ``grid``, ``stages_to_expansion`` and ``last_stage``.
+    """
+
+    def __init__(self, experiment: InfraredExperiment, expand_dim: int, dim: int,
+                 grid: tuple[int, int], classes: int):
+        super().__init__()
+        self.grid, self.mixes = grid, bool(experiment.loss.weights.cut_mix)
+        self.expansion = build_expansion(experiment.expansion, expand_dim, grid)
+        self.neck = build_neck(experiment.stages.neck, dim)
+        self.classifier = nn.Linear(dim, classes, bias=False)
+        nn.init.normal_(self.classifier.weight, std=0.001)
+
+    def stages_to_expansion(self, visible: Tensor | None, infrared: Tensor | None) -> Tensor:
+        """Pictures → tokens (R, N, d) before the expansion, visible rows first."""
+        raise NotImplementedError
+
+    def last_stage(self, tokens: Tensor) -> Tensor:
+        """Tokens (R, N, d) → (R, n, D) after stage 4."""
+        raise NotImplementedError
+
+    def forward(self, visible: Tensor | None = None, infrared: Tensor | None = None
+                ) -> InfraredOutput:
+        """All outputs for the given pictures, (B, 3, H, W) or (B, 1, H, W) of each kind.
+
+        Raises:
+            ReidlabError: neither kind is given.
+        """
+        if visible is None and infrared is None:
+            raise ReidlabError("need visible or infrared pictures; got neither")
+        tokens = self.stages_to_expansion(visible, infrared)
+        modality = torch.cat([torch.full((len(image),), kind, device=tokens.device)
+                              for kind, image in ((VISIBLE, visible), (INFRARED, infrared))
+                              if image is not None])
+        made = (self.expansion(tokens, modality) if self.expansion is not None
+                else Expanded(tokens, tokens.mean(dim=1)[None]))
+        pooled = self.last_stage(made.tokens).mean(dim=1)
+        features = self.neck(pooled)
+        after = made.tokens.mean(dim=1).view(made.extra + 1, len(tokens), -1)
+        out = InfraredOutput(
+            pooled=pooled, features=features, logits=self.classifier(features),
+            modality=modality, before=tokens.mean(dim=1), after=after, branches=made.branches,
+            tokens=made.tokens, shares=made.shares)
+        if self.mixes and self.training:
+            self._mix(out, made.tokens[:len(tokens)], modality)
+        return out
+
+    def _mix(self, out: InfraredOutput, tokens: Tensor, modality: Tensor) -> None:
+        """Classify rows with a partner's patches in them; the partner is of the same modality."""
+        partner = torch.arange(len(tokens), device=tokens.device)
+        for kind in (VISIBLE, INFRARED):
+            rows = torch.nonzero(modality == kind)[:, 0]
+            partner[rows] = rows[torch.randperm(len(rows), device=rows.device)]
+        mixed, out.kept = cut_mix(tokens, partner, float(torch.rand(())), self.grid)
+        out.partner = partner
+        out.mixed_logits = self.classifier(self.neck(self.last_stage(mixed).mean(dim=1)))
+
+    def encode(self, image: Tensor, modality: int) -> Tensor:
+        """Test features of one kind of picture.
+
+        Args:
+            image: (B, 3, H, W) or (B, 1, H, W).
+            modality: ``VISIBLE`` or ``INFRARED``.
+
+        Returns:
+            (B, 2·S·D), each of the 2·S parts of unit norm / √(2·S): the dot product of two is the
+            mean of the cosines over sets × {pooled, behind the neck}.
+
+        Source: note 004 §2.5 (two unit vectors); DEEN (sum over the sets).
+        """
+        given = {VISIBLE: (image, None), INFRARED: (None, image)}[modality]
+        out = self(*given)
+        parts = [F.normalize(part, dim=-1) for kind in (out.pooled, out.features)
+                 for part in kind.chunk(out.sets)]
+        return torch.cat(parts, dim=-1) / len(parts) ** 0.5
+
+
+class EmbedNet(CrossModal):
+    """The note's model on a `DualViT`, chained or, as written, with every stage on the images.
+
+    As written each stage embeds the pictures again and runs its own layers on that, and stage 3's
+    result alone goes on: stages 1 and 2 and the first three MFA blocks never learn.
+
+    Args:
+        experiment: which components.
+        classes: C training identities.
+
+    Source: note 004 §1 to §3.
+    """
+
+    def __init__(self, experiment: InfraredExperiment, classes: int):
+        dual = DualViT(experiment.image)
+        super().__init__(experiment, dual.dim, dual.dim, dual.grid, classes)
+        stages = experiment.stages
+        self.backbone, self.chained, self.low = dual, stages.chained, stages.low
+        first = 1 if stages.chained and stages.low == "previous" else 0
+        self.aggregations = nn.ModuleDict()
+        if stages.low != "none":
+            self.aggregations = nn.ModuleDict({
+                str(number): MFA(dual.dim) for number in range(first, STAGES)})
+        heads = experiment.image.heads
+        self.stage4 = nn.TransformerEncoder(nn.TransformerEncoderLayer(
+            dual.dim, heads, 4 * dual.dim, 0.0, experiment.image.activation, batch_first=True,
+            norm_first=True), stages.depth, norm=nn.LayerNorm(dual.dim), enable_nested_tensor=False)
+
+    def stages_to_expansion(self, visible: Tensor | None, infrared: Tensor | None) -> Tensor:
+        """Stages 0 to 3 with their aggregation: (R, N, D)."""
+        tokens = first = None
+        for number in range(STAGES):
+            if tokens is None or not self.chained:
+                start = self.backbone.both(visible, infrared)
+            else:
+                start = tokens
+            low = tokens
+            tokens = self.backbone.stage(start, number)
+            first = tokens if first is None else first
+            if str(number) in self.aggregations:
+                low = first if self.low == "stage0" or low is None else low
+                tokens = self.aggregations[str(number)](tokens, low)
+        return tokens
+
+    def last_stage(self, tokens: Tensor) -> Tensor:
+        """(R, N, D) → (R, N, D) through the extra transformer layers."""
+        return self.stage4(tokens)
