@@ -22,12 +22,12 @@ class PairBatch:
 
     Attributes:
         visible, infrared: (B, 3, H, W); row i of both is the same person.
-        labels: (2B,) contiguous training labels, visible rows first.
+        pid: (2B,) contiguous training labels, visible rows first.
     """
 
     visible: Tensor
     infrared: Tensor
-    labels: Tensor
+    pid: Tensor
 
 
 class PairBatches:

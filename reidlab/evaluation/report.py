@@ -1,87 +1,37 @@
 """Score a trained run once on its test people and write the report."""
 from pathlib import Path
 
-import numpy as np
-import torch
-
-from reidlab.config import Scoring
-from reidlab.data.loading import load as load_data
-from reidlab.data.records import Split, TextImageData
-from reidlab.evaluation.dependence import dependence, permutation_level
-from reidlab.evaluation.embeddings import Embeddings, embed
-from reidlab.evaluation.probes import probe_matrix
-from reidlab.evaluation.protocols import described, id_accuracy, score_as_dressed, tables
-from reidlab.evaluation.ranking import chance, rank
-from reidlab.evaluation.reranking import rerank
+from reidlab.config import Experiment, InfraredExperiment
+from reidlab.data.loading import load as load_text_image
+from reidlab.data.pairs import load_pairs
+from reidlab.evaluation.infrared_report import infrared_scores
+from reidlab.evaluation.text_report import text_image_scores
 from reidlab.files import write_json
 from reidlab.models.building import load
 from reidlab.runs.folder import RunFolder, provenance
 
+TASKS = {Experiment.task: (load_text_image, text_image_scores),
+         InfraredExperiment.task: (load_pairs, infrared_scores)}
 
-def evaluate(run_dir: str | Path, data: TextImageData | None = None) -> dict:
+
+def evaluate(run_dir: str | Path, data=None) -> dict:
     """Final scores of a run, written to its ``report.json``.
-
-    The checkpoint was chosen on val; probes are fitted on val people and judged, like every
-    table, on test people.
 
     Args:
         run_dir: a trained run.
         data: its data when already loaded.
 
     Returns:
-        The report: protocol, counts, seed, tables (with chance and ceiling), probe matrix,
-        dependence, versions and commit.
+        The report: preset, seed, data, the task's scores with their protocol and counts,
+        parameters, versions and commit.
     """
     run = RunFolder(run_dir)
     experiment, model = run.experiment(), load(run_dir)
-    size = (experiment.image.height, experiment.image.width)
-    data = data or load_data(experiment.data, size)
-    val, test = embed(model, data.val), embed(model, data.test)
-    weight = experiment.scoring.cloth_weight
+    read, scores = TASKS[experiment.task]
+    data = data or read(experiment.data, (experiment.image.height, experiment.image.width))
     report = {
-        "preset": experiment.name, "size": experiment.size, "seed": experiment.seed,
-        "data": data.source,
-        "protocol": {
-            "score": f"cos(id) + {weight:g} * cos(cloth)", "similarity": "float32 cosine",
-            "ties": "a tied non-match counts first", "checkpoint": "best mAP on val",
-            "as_dressed": "query: id and cloth caption; gallery: one outfit a person",
-            "any_clothes": "query: id caption; gallery: the person's other outfits",
-            "across_outfits": "query: picture; gallery: the person's other outfits",
-            "probes": "fitted on val people, judged on test people"},
-        "counts": {name: {"people": len(set(split.pids.tolist())), "pictures": len(split.records)}
-                   for name, split in (("train", data.train), ("val", data.val),
-                                       ("test", data.test))},
-        "tables": {"val": tables(val, weight), "test": tables(test, weight)},
-        "classification": id_accuracy(test),
-        "probes": probe_matrix(val, test),
-        "dependence": _dependence(test),
-        "parameters": sum(p.numel() for p in model.parameters()),
-        **provenance(),
-    }
-    if model.matcher is not None:
-        for name, found, split in (("val", val, data.val), ("test", test, data.test)):
-            table = report["tables"][name]
-            table["as_dressed_reranked"] = _reranked(model, found, split, experiment.scoring)
-            if "ceiling" in (plain := table["as_dressed"]["text_to_image"]):
-                table["as_dressed_reranked"]["text_to_image"]["ceiling"] = plain["ceiling"]
+        "preset": experiment.name, "task": experiment.task, "size": experiment.size,
+        "seed": experiment.seed, "data": data.source, **scores(experiment, model, data),
+        "parameters": sum(p.numel() for p in model.parameters()), **provenance()}
     write_json(run.report, report)
     return report
-
-
-def _reranked(model, found: Embeddings, split: Split, scoring: Scoring) -> dict:
-    """The as-dressed table, text to image, after the matcher looked at the best hits."""
-    keep = described(found.records)
-    texts, pictures = np.flatnonzero(keep[found.picture]), np.flatnonzero(keep)
-    similarity, asked, wanted = score_as_dressed(found, scoring.cloth_weight)["text_to_image"]
-    said = [(found.records[found.picture[t]], found.caption[t]) for t in texts]
-    said = [f"{r.id_captions[c]} {r.cloth_captions[c]}".strip() for r, c in said]
-    anew = rerank(model, similarity, said, split, pictures, scoring.rerank, scoring.match_weight)
-    return {"text_to_image": rank(anew, asked, wanted).to_dict()
-            | {"chance": chance(asked, wanted)}}
-
-
-def _dependence(found: Embeddings, most: int = 1000) -> dict:
-    """Dependence of the two test embeddings, with the level that shuffled pairs reach."""
-    every = max(1, -(-len(found.records) // most))
-    x, y = (torch.from_numpy(v[::every]) for v in (found.id_image, found.cloth_image))
-    return dependence(x, y) | {"cka_permutation_95": permutation_level(x, y)}

@@ -21,6 +21,8 @@ def markdown(reports: list[dict], split: str = "test") -> str:
     Returns:
         Markdown; percentages, except the probe matrix, which is balanced accuracy above chance.
     """
+    if any("infrared_to_visible" in r["tables"][split] for r in reports):
+        return cross_modality(reports, split)
     lines = [retrieval(reports, split)]
     if all(r.get("probes") for r in reports):
         lines.append(probes(reports))
@@ -43,6 +45,26 @@ def retrieval(reports: list[dict], split: str = "test") -> str:
                          str(found["gallery"]), f"{100 * found['chance']['r1']:.1f}",
                          _percent(ceiling)])
     return _grid(head, rows)
+
+
+def cross_modality(reports: list[dict], split: str = "test") -> str:
+    """One row a design and direction, and under the table the protocols that were used."""
+    head = ["probe → gallery", "design", *(name for name, _ in SCORES), "probes", "gallery",
+            "chance R1"]
+    rows, protocols = [], {}
+    for title, key in (("infrared → visible", "infrared_to_visible"),
+                       ("the same, re-ranked", "infrared_to_visible_reranked"),
+                       ("visible → infrared", "visible_to_infrared"),
+                       ("the same, re-ranked", "visible_to_infrared_reranked")):
+        for report in reports:
+            found = report["tables"][split].get(key)
+            if found is None:
+                continue
+            rows.append([title, name_of(report), *(f"{100 * found[k]:.1f}" for _, k in SCORES),
+                         str(found["queries"]), str(found["gallery"]),
+                         f"{100 * found['chance']['r1']:.1f}"])
+            protocols[found["protocol"]["text"]] = None
+    return _grid(head, rows) + "\n\nProtocols: " + " | ".join(protocols) + "."
 
 
 def probes(reports: list[dict]) -> str:

@@ -1,4 +1,7 @@
-"""The one training loop: CPU, one GPU, or several processes that share each batch."""
+"""The one training loop: CPU, one GPU, or several processes that share each batch.
+
+What is trained is a task's business: it brings data, model, loss, batches, monitors and scores.
+"""
 import ctypes
 import json
 import logging
@@ -6,35 +9,27 @@ import math
 import sys
 import time
 
-import numpy as np
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from tqdm import tqdm
-from transformers import BertTokenizer
 
-from reidlab.config import Experiment
-from reidlab.data.loading import load
-from reidlab.data.records import Batch, TextImageData
-from reidlab.data.sampling import Batches
-from reidlab.disentangle.reversal import alpha_ramp
-from reidlab.encoders.bert import train_tokenizer
+from reidlab.changes import AnyExperiment
+from reidlab.config import Experiment, InfraredExperiment
 from reidlab.errors import ReidlabError
-from reidlab.evaluation.embeddings import embed
-from reidlab.evaluation.protocols import score_as_dressed, validation_pictures
-from reidlab.evaluation.ranking import rank
 from reidlab.evaluation.report import evaluate
 from reidlab.files import write_json
-from reidlab.losses.total import TotalLoss
-from reidlab.models.building import build
 from reidlab.runs import checkpoint
 from reidlab.runs.folder import RunFolder
-from reidlab.training.monitor import Monitor, gradient_norms, memory
+from reidlab.training.monitor import gradient_norms, memory
 from reidlab.training.optim import build_optimizer, learning_rate
+from reidlab.training.text_image import TextImageTask
+from reidlab.training.visible_infrared import VisibleInfraredTask
 
+TASKS = {Experiment.task: TextImageTask, InfraredExperiment.task: VisibleInfraredTask}
 log = logging.getLogger(__name__)
 
 
-def train(experiment: Experiment, run_dir, quiet: bool = False) -> dict:
+def train(experiment: AnyExperiment, run_dir, quiet: bool = False) -> dict:
     """Train, or go on where the run directory's checkpoint stands, then score on test.
 
     Args:
@@ -69,51 +64,25 @@ def train(experiment: Experiment, run_dir, quiet: bool = False) -> dict:
         return {}
     if run.report.exists():
         return json.loads(run.report.read_text())
-    return evaluate(run.path, data=session.data)
+    return evaluate(run.path, data=session.task.data)
 
 
 class _Session:
     """One process's share of one run."""
 
-    def __init__(self, experiment: Experiment, run: RunFolder, accelerator: Accelerator):
+    def __init__(self, experiment: AnyExperiment, run: RunFolder, accelerator: Accelerator):
         self.experiment, self.run, self.accelerator = experiment, run, accelerator
-        size = (experiment.image.height, experiment.image.width)
-        self.data: TextImageData = load(experiment.data, size)
-        self.batches = Batches(self.data.train, experiment)
-        self.per_epoch = (experiment.training.batches_per_epoch
-                          or self.batches.sampler.batches_per_pass)
+        self.task = TASKS[experiment.task](experiment, run, accelerator)
+        self.per_epoch = experiment.training.batches_per_epoch or self.task.batches_per_pass
         self.steps = experiment.training.epochs * self.per_epoch
-        model = build(experiment, self.data.classes, self._tokenizer())
-        if experiment.training.compile:
-            model.visual_encoder.compile()
-            model.text_encoder.bert.compile()
-        model.text_encoder.know([c for r in self.data.train.records
-                                 for c in (*r.id_captions, *r.cloth_captions)])
-        self.loss = TotalLoss(
-            experiment.loss, model.text_encoder.dim, experiment.heads.embedding,
-            model.identity_width, self.data.classes,
-            len(model.text_encoder.tokens.tokenizer)).to(accelerator.device)
-        parameters = [p for p in (*model.parameters(), *self.loss.parameters())
-                      if p.requires_grad]
-        self.parameters = parameters
+        self.loss = self.task.loss.to(accelerator.device)
+        self.parameters = [p for p in (*self.task.model.parameters(), *self.loss.parameters())
+                           if p.requires_grad]
         self.model, self.optimizer = accelerator.prepare(
-            model, build_optimizer(experiment.training, parameters))
+            self.task.model, build_optimizer(experiment.training, self.parameters))
         self.inner = accelerator.unwrap_model(self.model)
-        self.monitor = Monitor(self.data.val)
         self.step, self.best = 0, -1.0
         self._resume()
-
-    def _tokenizer(self):
-        """The run's own tokenizer: read from the run, else trained on the training captions."""
-        if self.experiment.text.pretrained:
-            return None
-        if not self.run.tokenizer.exists() and self.accelerator.is_main_process:
-            part = self.run.path / ".tokenizer.part"
-            train_tokenizer([c for r in self.data.train.records
-                             for c in r.captions]).save_pretrained(part)
-            part.replace(self.run.tokenizer)
-        self.accelerator.wait_for_everyone()
-        return BertTokenizer.from_pretrained(self.run.tokenizer)
 
     @property
     def parts(self) -> dict:
@@ -138,15 +107,12 @@ class _Session:
         began = time.perf_counter()
         self.model.train()
         while self.step < self.steps:
-            batch = self.batches(self.step, shard, accelerator.device, self.step / self.steps)
+            batch = self.task.batch(self.step, shard, self.step / self.steps)
             epoch = 1 + self.step // self.per_epoch
             row = self.train_step(batch, epoch)
             self.step += 1
             if self.step % config.monitor_every == 0 or self.step == self.steps:
-                row |= gradient_norms(self.inner) | self.monitor(self.inner)
-                if self.loss.controller is not None:
-                    row["controller/multiple"] = self.loss.controller.look(
-                        row["monitor/embedding_cka"])
+                row |= gradient_norms(self.inner) | self.task.look(self.inner)
             closing = self.step % self.per_epoch == 0
             if (closing and epoch % config.validate_every == 0) or self.step == self.steps:
                 row |= self.validate()
@@ -173,44 +139,25 @@ class _Session:
             torch.distributed.broadcast(found, src=0)
         return bool(found.item())
 
-    def train_step(self, batch: Batch, epoch: int) -> dict[str, float]:
+    def train_step(self, batch, epoch: int) -> dict[str, float]:
         """Forward, losses, backward, one optimizer step; returns the logged numbers."""
         config, accelerator = self.experiment.training, self.accelerator
         rate = learning_rate(config, self.step, self.steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        reversal = alpha_ramp(epoch)
-        reversed_ = self.inner.set_reversal(reversal)
-        out = self.model(batch.image, cloth_text=batch.cloth_text[batch.shard],
-                         id_text=batch.id_text[batch.shard],
-                         rival_text=batch.rival_text and batch.rival_text[batch.shard])
-        terms = self.loss(out, batch, epoch, self.step / self.steps, self._words(batch))
+        terms, seen = self.task.forward(self.model, batch, epoch, self.step / self.steps)
         values = {name: term.item() for name, term in terms.items()}
         self._refuse_nan(values, batch)
         self.optimizer.zero_grad()
         accelerator.backward(terms["total"])
-        row = {f"loss/{name}": value for name, value in values.items()} | {"lr": rate}
-        if reversed_:
-            row["reversal/alpha"] = reversal
+        row = {f"loss/{name}": value for name, value in values.items()} | {"lr": rate} | seen
         if config.clip:
             row["gradient/total"] = float(
                 accelerator.clip_grad_norm_(self.parameters, config.clip))
-        if out.id_logits is not None:
-            right = out.id_logits.argmax(dim=1) == batch.pid
-            row["train/id_accuracy"] = right.float().mean().item()
-        if out.gate_weights is not None:
-            row["gate/image_weight"] = out.gate_weights[:, 0].mean().item()
         self.optimizer.step()
         return row
 
-    def _words(self, batch: Batch) -> dict | None:
-        if not self.experiment.loss.weights.words and self.loss.adversary is None:
-            return None
-        tokens, device = self.inner.text_encoder.tokens, self.accelerator.device
-        return {"id": tokens.bag(batch.id_text).to(device),
-                "cloth": tokens.bag(batch.cloth_text).to(device)}
-
-    def _refuse_nan(self, values: dict[str, float], batch: Batch) -> None:
+    def _refuse_nan(self, values: dict[str, float], batch) -> None:
         wrong = [name for name, value in values.items() if not math.isfinite(value)]
         if wrong:
             people = sorted(set(batch.pid.tolist()))[:8]
@@ -220,29 +167,13 @@ class _Session:
                 "resume from the last checkpoint with the same command")
 
     def validate(self) -> dict[str, float]:
-        """Scores on the validation people as dressed; the best weights are kept."""
-        erased = self.fit_erasure()
-        found = embed(self.inner, self.data.val, pictures=validation_pictures(self.data.val))
-        asked = score_as_dressed(found, self.experiment.scoring.cloth_weight)["text_to_image"]
-        report = rank(*asked)
-        if report.map > self.best:
-            self.best = report.map
+        """Scores on the validation people; the best weights are kept."""
+        row = self.task.validate(self.inner)
+        if row["val/mAP"] > self.best:
+            self.best = row["val/mAP"]
             if self.accelerator.is_main_process:
-                checkpoint.save(self.run.best, self.parts, step=self.step, map=report.map)
-        return erased | {"val/R1": report.r1, "val/R5": report.r5, "val/mAP": report.map,
-                "val/mINP": report.minp}
-
-    def fit_erasure(self, most: int = 6000) -> dict[str, float]:
-        """Fit the erasure, where the model has one, on training pictures and their captions."""
-        if not self.experiment.heads.erase:
-            return {}
-        erasure, count = self.inner.id_erasure, len(self.data.train.records)
-        erasure.reset()
-        found = embed(self.inner, self.data.train, pictures=range(0, count, -(-count // most)))
-        first = np.flatnonzero(found.caption == 0)  # one caption a picture, in picture order
-        erased = erasure.fit(torch.from_numpy(found.id_image),
-                             torch.from_numpy(found.cloth_text[first]))
-        return {"erasure/directions": erased}
+                checkpoint.save(self.run.best, self.parts, step=self.step, map=self.best)
+        return row
 
     def save(self) -> None:
         """Write the checkpoint that resuming reads."""

@@ -9,7 +9,8 @@ from reidlab.data.sampling import Batches
 from reidlab.losses.total import TotalLoss
 from reidlab.models.building import build
 from reidlab.models.text_image import TextImageModel, TextImageOutput
-from reidlab.presets import PRESETS, preset
+from reidlab.presets import preset
+from reidlab.presets.text_image import DESIGNS
 from tests.conftest import MATCHING, mini
 
 IDS = ["A tall man with red hair.", "A woman with glasses."]
@@ -21,7 +22,7 @@ NOTE_003 = {  # the note's walk-through of a batch of two: 768 wide, 8000 identi
     "gate_weights": (2, 2)}
 
 
-@pytest.fixture(scope="module", params=sorted(PRESETS))
+@pytest.fixture(scope="module", params=sorted(DESIGNS))
 def model(request):
     return build(preset(request.param), classes=10).eval()
 
@@ -191,7 +192,7 @@ def test_every_parameter_of_corrected_gets_a_gradient(data, changes):
     assert all(p.requires_grad for p in everything.values())
 
 
-WRITTEN = [name for name in PRESETS if name != "corrected"]
+WRITTEN = [name for name in DESIGNS if name != "corrected"]
 
 
 @pytest.mark.covers("E13")
@@ -257,7 +258,7 @@ def test_merged_retrieves_with_the_feature_it_classifies():
 
 @pytest.mark.covers("D3", "R10")
 def test_reversal_is_set_on_every_design_that_has_one():
-    for name in PRESETS:
+    for name in DESIGNS:
         model = build(preset(name), classes=4)
         assert model.set_reversal(0.12) == (name in ("projection", "merged", "residual"))
     model = build(preset("projection"), classes=4)

@@ -1,10 +1,6 @@
-"""Named experiments: one function a design, one a size; calling one shows every choice.
-
-`preset("corrected", "tiny")` is what the final notebook trains.
-"""
+"""The text-image designs: one function a design, one a size; calling one shows every choice."""
 from dataclasses import replace
 
-from reidlab.changes import change
 from reidlab.config import (
     Data,
     Disentangle,
@@ -17,7 +13,6 @@ from reidlab.config import (
     Text,
     Training,
 )
-from reidlab.errors import ReidlabError
 
 
 def projection() -> Experiment:
@@ -157,25 +152,6 @@ def base(experiment: Experiment) -> Experiment:
     )
 
 
-PRESETS = {fn.__name__: fn for fn in (
+DESIGNS = {fn.__name__: fn for fn in (
     projection, merged, residual, attention, deep_attention, corrected)}
 SIZES = {fn.__name__: fn for fn in (tiny, small, base)}
-
-
-def preset(name: str, size: str = "tiny", **changes) -> Experiment:
-    """The experiment called `name` at `size`.
-
-    Args:
-        name: a key of ``PRESETS``.
-        size: ``tiny`` (CPU, minutes), ``small`` (one GPU, from scratch) or ``base`` (pretrained).
-        changes: fields to replace, dots written as two underscores: ``training__lr=1e-3``.
-
-    Raises:
-        ReidlabError: unknown preset, size or field, with the known ones.
-    """
-    if name not in PRESETS:
-        raise ReidlabError(f"unknown preset {name!r}; known: {', '.join(PRESETS)}")
-    if size not in SIZES:
-        raise ReidlabError(f"unknown size {size!r}; known: {', '.join(SIZES)}")
-    experiment = SIZES[size](PRESETS[name]())
-    return change(experiment, {key.replace("__", "."): value for key, value in changes.items()})

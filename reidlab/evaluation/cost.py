@@ -1,0 +1,16 @@
+"""What a forward pass costs, counted and not timed."""
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from reidlab.config import InfraredExperiment
+from reidlab.encoders.dual_vit import VISIBLE
+
+
+@torch.no_grad()
+def multiplications(model, experiment: InfraredExperiment) -> float:
+    """Multiply-adds of one picture's test features: half of torch's count of operations."""
+    image = torch.zeros(1, 3, experiment.image.height, experiment.image.width,
+                        device=next(model.parameters()).device)
+    with FlopCounterMode(display=False) as counter:
+        model.eval().encode(image, VISIBLE)
+    return counter.get_total_flops() / 2

@@ -1,0 +1,69 @@
+"""Score a trained visible-infrared run once on its test people. Shapes: N pictures, D width."""
+import numpy as np
+import torch
+
+from reidlab.config import InfraredExperiment
+from reidlab.data.augmentation import to_tensor
+from reidlab.data.pairs import Pair, VisibleInfraredData
+from reidlab.encoders.dual_vit import INFRARED, VISIBLE
+from reidlab.evaluation.cost import multiplications
+from reidlab.evaluation.cross_modality import protocol, score_trials
+from reidlab.evaluation.reciprocal import reciprocal_similarity
+from reidlab.losses.metric import modality_gap
+from reidlab.losses.orthogonality import between_views
+
+KINDS = (("visible", VISIBLE), ("infrared", INFRARED))
+DIRECTIONS = ("infrared_to_visible", "visible_to_infrared")
+
+
+@torch.inference_mode()
+def embed_pair(model, pair: Pair, batch_size: int = 128) -> dict[str, np.ndarray]:
+    """``visible`` and ``infrared`` → (N, D) test features; the model's mode is put back."""
+    was_training, device = model.training, next(model.parameters()).device
+    model.eval()
+    try:
+        return {name: np.concatenate([
+            model.encode(to_tensor(images[k:k + batch_size]).to(device), kind).float().cpu().numpy()
+            for k in range(0, len(images), batch_size)])
+            for name, kind in KINDS for images in [getattr(pair, name).images]}
+    finally:
+        model.train(was_training)
+
+
+def infrared_scores(experiment: InfraredExperiment, model, data: VisibleInfraredData) -> dict:
+    """Tables of both directions, with and without re-ranking, and what the embedding is like.
+
+    Returns:
+        ``{"counts", "tables": {split: {direction: scores}}, "modality_gap", "view_similarity",
+        "multiplications"}``; scores carry their protocol and chance.
+    """
+    tables = {}
+    for split in ("val", "test"):
+        pair = getattr(data, split)
+        features = embed_pair(model, pair)
+        records = {name: getattr(pair, name).records for name, _ in KINDS}
+        tables[split] = {}
+        for direction in DIRECTIONS:
+            rules = protocol(experiment, direction)
+            tables[split][direction] = score_trials(features, records, rules)
+            if split == "test":
+                tables[split][f"{direction}_reranked"] = score_trials(
+                    features, records, rules, similarity=lambda a, b: reciprocal_similarity(
+                        a, b, k1=experiment.scoring.reciprocal))
+    counts = {name: {"people": len(set(getattr(data, name).visible.pids.tolist())),
+                     "visible": len(getattr(data, name).visible.records),
+                     "infrared": len(getattr(data, name).infrared.records)}
+              for name in ("train", "val", "test")}
+    return {"counts": counts, "tables": tables,
+            "multiplications": multiplications(model, experiment), **_likeness(model, data.test)}
+
+
+@torch.inference_mode()
+def _likeness(model, pair: Pair, most: int = 256) -> dict[str, float]:
+    device = next(model.parameters()).device
+    every = [images[::max(1, len(images) // most)][:most]
+             for images in (pair.visible.images, pair.infrared.images)]
+    out = model.eval()(*(to_tensor(images).to(device) for images in every))
+    rows = out.features[:len(out.modality)]
+    return {"modality_gap": modality_gap(rows, out.modality).item(),
+            "view_similarity": between_views(out.branches).item()}

@@ -1,0 +1,31 @@
+"""Named experiments of both systems.
+
+`preset("corrected", "tiny")` is what the final notebook trains.
+"""
+from reidlab.changes import AnyExperiment, change
+from reidlab.errors import ReidlabError
+from reidlab.presets import text_image, visible_infrared
+
+SYSTEMS = (text_image, visible_infrared)
+PRESETS = {name: fn for system in SYSTEMS for name, fn in system.DESIGNS.items()}
+SIZES = tuple(text_image.SIZES)
+
+
+def preset(name: str, size: str = "tiny", **changes) -> AnyExperiment:
+    """The experiment called `name` at `size`.
+
+    Args:
+        name: a key of ``PRESETS``.
+        size: ``tiny`` (CPU, minutes), ``small`` (one GPU, from scratch) or ``base`` (pretrained).
+        changes: fields to replace, dots written as two underscores: ``training__lr=1e-3``.
+
+    Raises:
+        ReidlabError: unknown preset, size or field, with the known ones.
+    """
+    if name not in PRESETS:
+        raise ReidlabError(f"unknown preset {name!r}; known: {', '.join(PRESETS)}")
+    if size not in SIZES:
+        raise ReidlabError(f"unknown size {size!r}; known: {', '.join(SIZES)}")
+    system = next(system for system in SYSTEMS if name in system.DESIGNS)
+    experiment = system.SIZES[size](PRESETS[name]())
+    return change(experiment, {key.replace("__", "."): value for key, value in changes.items()})

@@ -1,0 +1,133 @@
+"""The visible-infrared designs: one function a design, one a size."""
+from dataclasses import replace
+
+from reidlab.config import (
+    Expansion,
+    Image,
+    InfraredData,
+    InfraredExperiment,
+    InfraredLoss,
+    InfraredWeights,
+    Stages,
+    Training,
+)
+
+
+def deen() -> InfraredExperiment:
+    """The reference of note 004: DEEN on a ResNet-50, arXiv:2303.14481.
+
+    Run: ``python -m reidlab train deen --run runs/deen``. Score: docs/results.md.
+    """
+    return InfraredExperiment(
+        name="deen", size="base",
+        image=Image(pretrained="microsoft/resnet-50", height=384, width=144, dim=2048, heads=8),
+        stages=Stages(backbone="resnet", low="previous", neck="bnneck"),
+        expansion=Expansion(name="deen"),
+        loss=InfraredLoss(weights=InfraredWeights(orthogonality=0.01)),
+        training=Training(lr=3e-4, weight_decay=5e-4, warmup=500),
+    )
+
+
+def embednet() -> InfraredExperiment:
+    """Note 004 as written: every stage on the images, DEE on patches, patches pushed apart.
+
+    Run: ``python -m reidlab train embednet --run runs/embednet``. Score: docs/results.md.
+    """
+    return InfraredExperiment(
+        name="embednet", size="base",
+        stages=Stages(chained=False, low="stage0", neck="linear"),
+        expansion=Expansion(name="dee"),
+        loss=InfraredLoss(weights=InfraredWeights(orthogonality=0.01), orthogonality="patches"),
+        training=Training(lr=3e-4, weight_decay=5e-4, warmup=500),
+    )
+
+
+def embednet_tmhee() -> InfraredExperiment:
+    """`embednet` with the note's first replacement of DEE as written: attention over the batch.
+
+    Run: ``python -m reidlab train embednet_tmhee --run runs/tmhee``. Score: docs/results.md.
+    """
+    return replace(embednet(), name="embednet_tmhee", expansion=Expansion(name="tmhee_over_batch"))
+
+
+def embednet_cmatm() -> InfraredExperiment:
+    """`embednet` with the second replacement, mended so that it runs.
+
+    Run: ``python -m reidlab train embednet_cmatm --run runs/cmatm``. Score: docs/results.md.
+    """
+    return replace(embednet(), name="embednet_cmatm", expansion=Expansion(name="cmatm"))
+
+
+def embednet_ssdec() -> InfraredExperiment:
+    """`embednet` with the third replacement, mended so that it runs, and its contrast.
+
+    Run: ``python -m reidlab train embednet_ssdec --run runs/ssdec``. Score: docs/results.md.
+    """
+    plain = embednet()
+    return replace(plain, name="embednet_ssdec", expansion=Expansion(name="ssdec"),
+                   loss=replace(plain.loss, weights=replace(plain.loss.weights, contrast=1.0)))
+
+
+def embednet_corrected() -> InfraredExperiment:
+    """What note 004 wants: stages chained, heads as views, views kept apart, kinds kept together.
+
+    Training starts from pairs that differ in nothing but the light, where the data have them.
+
+    Run: ``python -m reidlab train embednet_corrected --run runs/infrared``. Score:
+    docs/results.md.
+    """
+    return InfraredExperiment(
+        name="embednet_corrected", size="base",
+        data=InfraredData(paired=0.3),
+        stages=Stages(chained=True, low="previous", neck="bnneck"),
+        expansion=Expansion(name="tmhee"),
+        loss=InfraredLoss(weights=InfraredWeights(contrast=1.0, orthogonality=0.1),
+                          orthogonality="branches"),
+        training=Training(lr=3e-4, weight_decay=0.05, warmup=500, optimizer="adamw"),
+    )
+
+
+def _by_backbone(experiment: InfraredExperiment, vit: Image, resnet: Image, depth: int
+                 ) -> InfraredExperiment:
+    if experiment.stages.backbone == "resnet":
+        return replace(experiment, image=resnet,
+                       stages=replace(experiment.stages, resnet=depth))
+    return replace(experiment, image=vit)
+
+
+def tiny(experiment: InfraredExperiment) -> InfraredExperiment:
+    """Two CPU cores, minutes, from scratch on the drawn people."""
+    experiment = _by_backbone(
+        experiment,
+        Image(height=96, width=48, dim=128, layers=4, heads=4, activation="relu", stem=True),
+        Image(height=96, width=48, dim=256, heads=4), 10)
+    return replace(
+        experiment, size="tiny",
+        data=replace(experiment.data, people=1000, crop=4),
+        training=Training(
+            optimizer="adamw", lr=1e-3, weight_decay=0.05, warmup=100, clip=1.0, final_lr=1e-5,
+            batch_size=32, epochs=60, batches_per_epoch=30, monitor_every=60, validate_every=30))
+
+
+def small(experiment: InfraredExperiment) -> InfraredExperiment:
+    """One GPU, from scratch."""
+    experiment = _by_backbone(
+        experiment, Image(height=192, width=96, dim=384, layers=8, heads=6, stem=True),
+        Image(height=192, width=96, dim=512, heads=8), 18)
+    return replace(
+        experiment, size="small", data=replace(experiment.data, people=8000),
+        training=replace(experiment.training, optimizer="adamw", lr=5e-4, weight_decay=0.05,
+                         batch_size=64, clip=1.0))
+
+
+def base(experiment: InfraredExperiment) -> InfraredExperiment:
+    """Pretrained weights: ViT-B/16 at 384² as the note has it, or ResNet-50 at 384×144."""
+    if experiment.stages.backbone == "resnet":
+        return experiment
+    return replace(experiment, image=Image(pretrained="google/vit-base-patch16-384",
+                                           height=384, width=384))
+
+
+DESIGNS = {fn.__name__: fn for fn in (
+    deen, embednet, embednet_tmhee, embednet_cmatm, embednet_ssdec, embednet_corrected)}
+SIZES = {fn.__name__: fn for fn in (tiny, small, base)}

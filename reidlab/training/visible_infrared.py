@@ -1,0 +1,86 @@
+"""The visible-infrared task: what the loop trains, watches and validates."""
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from reidlab.config import InfraredExperiment
+from reidlab.data.augmentation import to_tensor
+from reidlab.data.pair_sampling import PairBatch, PairBatches
+from reidlab.data.pairs import VisibleInfraredData, load_pairs
+from reidlab.errors import ReidlabError
+from reidlab.evaluation.cross_modality import protocol, score_trials
+from reidlab.evaluation.infrared_report import embed_pair
+from reidlab.losses.infrared_total import InfraredTotalLoss
+from reidlab.losses.metric import modality_gap
+from reidlab.losses.orthogonality import between_views
+from reidlab.models.building import build
+from reidlab.runs.folder import RunFolder
+
+
+class VisibleInfraredTask:
+    """Pictures by day and by night of the same people.
+
+    Args:
+        experiment: what to train.
+        run: the run directory; nothing of this task lies in it.
+        accelerator: device; one process.
+
+    Raises:
+        ReidlabError: a launch of several processes.
+    """
+
+    def __init__(self, experiment: InfraredExperiment, run: RunFolder, accelerator: Accelerator):
+        if accelerator.num_processes > 1:
+            raise ReidlabError("visible-infrared designs train in one process: BatchNorm and "
+                               "triplets need the whole batch; start without accelerate launch")
+        self.experiment, self.device = experiment, accelerator.device
+        size = (experiment.image.height, experiment.image.width)
+        self.data: VisibleInfraredData = load_pairs(experiment.data, size)
+        self.batches = PairBatches(self.data.train, experiment)
+        self.batches_per_pass = self.batches.batches_per_pass
+        self.model = build(experiment, self.data.classes)
+        if experiment.training.compile:
+            self.model.compile()
+        self.loss = InfraredTotalLoss(experiment.loss)
+        self.rules = protocol(experiment)
+        self.held_out = [to_tensor(split.images[::max(1, len(split.records) // 128)][:128])
+                         for split in (self.data.val.visible, self.data.val.infrared)]
+
+    def batch(self, step: int, shard: slice, progress: float) -> PairBatch:
+        """The batch of one step."""
+        return self.batches(step, progress, self.device)
+
+    def forward(self, model: nn.Module, batch: PairBatch, epoch: int, progress: float
+                ) -> tuple[dict, dict[str, float]]:
+        """Loss terms of a batch, and what else is worth a line in the log."""
+        out = model(batch.visible, batch.infrared)
+        terms = self.loss(out, batch.pid)
+        right = out.logits.argmax(dim=1) == batch.pid.repeat(out.sets)
+        row = {"train/id_accuracy": right.float().mean().item()}
+        if out.shares is not None:
+            row |= {f"shares/{kind}_{k}": share for kind, number in (("visible", 0),
+                                                                     ("infrared", 1))
+                    for k, share in enumerate(
+                        out.shares[out.modality == number].mean(dim=0).tolist())}
+        return terms, row
+
+    @torch.no_grad()
+    def look(self, model: nn.Module) -> dict[str, float]:
+        """Modality gap and likeness of the views on a held-out batch."""
+        was_training = model.training
+        model.eval()
+        try:
+            out = model(*(image.to(self.device) for image in self.held_out))
+        finally:
+            model.train(was_training)
+        return {"monitor/modality_gap": modality_gap(out.features[:len(out.modality)],
+                                                     out.modality).item(),
+                "monitor/view_similarity": between_views(out.branches).item()}
+
+    def validate(self, model: nn.Module) -> dict[str, float]:
+        """Scores of the validation people under the experiment's protocol."""
+        features = embed_pair(model, self.data.val)
+        found = score_trials(features, {"visible": self.data.val.visible.records,
+                                        "infrared": self.data.val.infrared.records}, self.rules)
+        return {"val/R1": found["r1"], "val/R5": found["r5"], "val/mAP": found["map"],
+                "val/mINP": found["minp"]}
