@@ -18,7 +18,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("-v", "--verbose", action="store_true", help="say which paths are taken")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    layouts = "cuhk-pedes, icfg-pedes or rstpreid"
+    layouts = "cuhk-pedes, icfg-pedes, rstpreid, sysu-mm01, regdb or llcm"
 
     def command(name: str, run, about: str, within=commands) -> argparse.ArgumentParser:
         found = within.add_parser(name, help=about, description=about)
@@ -71,6 +71,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--picture", default="96x48", metavar="HxW", help="size in pixels")
     one.add_argument("--format", default="png", choices=("png", "jpg"))
     one.add_argument("--seed", type=int, default=0, help="of the world")
+    one.add_argument("--shots", type=int, default=4, help="pictures a person (in each light)")
     one = command("check", _check, "counts, unreadable pictures, shared people and captions",
                   actions)
     one.add_argument("folder", metavar="DIR")
@@ -176,28 +177,25 @@ def _search(options):
 
 def _check(options):
     from reidlab.data.checking import check, markdown
-    found = check(options.layout, Path(options.folder))
+    from reidlab.data.infrared_checking import check_infrared
+    from reidlab.data.infrared_layouts import INFRARED_LAYOUTS
+    look = check_infrared if options.layout in INFRARED_LAYOUTS else check
+    found = look(options.layout, Path(options.folder))
     found["failed"] = sum(p["fatal"] for p in found["problems"])
     return found, markdown(found)
 
 
 def _export(options):
-    from reidlab.config import Data
-    from reidlab.data.layouts import layout
-    from reidlab.data.loading import draw
-    from reidlab.data.text_image import export
-    layout(options.layout)
+    from reidlab.data.exporting import export_drawn
     try:
         height, width = (int(n) for n in options.picture.split("x"))
     except ValueError:
         raise ReidlabError(f"--picture takes HEIGHTxWIDTH such as 96x48; got "
                            f"{options.picture!r}") from None
-    if min(options.people, options.held_out) < 2:
-        raise ReidlabError("--people and --held-out must be at least 2")
-    data = Data(seed=options.seed, people=options.people, val_people=options.held_out,
-                test_people=options.held_out)
-    count = export(draw(data, (height, width)), Path(options.folder), options.layout,
-                   f".{options.format}")
+    if min(options.people, options.held_out) < 2 or options.shots < 1:
+        raise ReidlabError("--people and --held-out must be at least 2, --shots at least 1")
+    count = export_drawn(Path(options.folder), options.layout, (height, width), options.people,
+                         options.held_out, options.shots, options.seed, f".{options.format}")
     return {"folder": options.folder, "pictures": count}, (
         f"{count} pictures in {options.folder}; train on them with --data "
         f"{options.layout}:{options.folder}")

@@ -130,13 +130,15 @@ def _captions(sound: list) -> list[Problem]:
 
 def markdown(found: dict, most: int = 20) -> str:
     """Counts and problems for reading."""
+    counted = [name for row in found["counts"].values() for name in row["published"]]
+    names = list(dict.fromkeys(counted))
     lines = [f"{found['layout']}: {found['annotation']}", "",
-             "| split | people | pictures | captions | published |",
-             "| --- | --- | --- | --- | --- |"]
+             "| " + " | ".join(["split", *names, "published"]) + " |",
+             "| " + " | ".join(["---"] * (len(names) + 2)) + " |"]
     for split, row in found["counts"].items():
-        published = " / ".join(str(v) for v in row["published"].values())
-        lines.append(f"| {split} | {row['people']} | {row['pictures']} | {row['captions']} | "
-                     f"{published} |")
+        published = " / ".join("–" if v is None else str(v) for v in row["published"].values())
+        cells = [split, *(str(row[name]) for name in names), published]
+        lines.append("| " + " | ".join(cells) + " |")
     problems = found["problems"]
     lines += ["", f"{len(problems)} problems" + ("" if problems else ": none found")]
     lines += [f"- {p['where']}: {p['what']}; {p['mend']}" for p in problems[:most]]

@@ -20,6 +20,7 @@ class SYSU:
     title = "SYSU-MM01"
     visible, infrared = (1, 2, 4, 5), (3, 6)
     people = {"train": 296, "val": 99, "test": 96}
+    pictures = {"test": (None, 3803)}  # published: visible, infrared
     has_val = True
     suffix = ".jpg"
 
@@ -72,6 +73,7 @@ class RegDB:
     title = "RegDB"
     visible, infrared = (1,), (2,)
     people = {"train": 206, "test": 206}
+    pictures = {"train": (2060, 2060), "test": (2060, 2060)}
     has_val = False
     suffix = ".bmp"
 
@@ -112,6 +114,7 @@ class LLCM:
     title = "LLCM"
     visible, infrared = tuple(range(1, 10)), (1, 2, 4, 5, 6, 7, 8, 9)
     people = {"train": 713, "test": 351}
+    pictures = {}
     has_val = False
     suffix = ".jpg"
 

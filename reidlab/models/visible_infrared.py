@@ -148,6 +148,7 @@ class EmbedNet(CrossModal):
 
     def __init__(self, experiment: InfraredExperiment, classes: int):
         dual = DualViT(experiment.image)
+        dual.vit.layernorm.requires_grad_(False)  # stage 4 has a norm of its own
         super().__init__(experiment, dual.dim, dual.dim, dual.grid, classes)
         stages = experiment.stages
         self.backbone, self.chained, self.low = dual, stages.chained, stages.low

@@ -1,0 +1,42 @@
+"""The drawn world on disk, in any public layout."""
+from pathlib import Path
+
+from reidlab.config import Data
+from reidlab.data import text_image, visible_infrared
+from reidlab.data.infrared_layouts import INFRARED_LAYOUTS
+from reidlab.data.layouts import LAYOUTS
+from reidlab.data.loading import draw
+from reidlab.data.pairs import draw_pair
+from reidlab.errors import ReidlabError
+
+
+def export_drawn(folder: Path, name: str, size: tuple[int, int], people: int, held_out: int,
+                 shots: int, seed: int = 0, suffix: str = ".png") -> int:
+    """Draw people and write them as the data set called `name` would lie.
+
+    Args:
+        folder: to be made.
+        name: a key of ``LAYOUTS`` or ``INFRARED_LAYOUTS``.
+        size: (height, width) in pixels.
+        people: training people; held_out: people in val and in test each.
+        shots: pictures of a person in each outfit, or in each kind of light.
+        seed: of the world.
+        suffix: ``.png`` or ``.jpg``; visible-infrared layouts have a format of their own.
+
+    Returns:
+        Pictures written.
+
+    Raises:
+        ReidlabError: an unknown layout, or a folder that holds something or cannot be written.
+    """
+    if name in LAYOUTS:
+        data = Data(seed=seed, people=people, val_people=held_out, test_people=held_out,
+                    shots=shots)
+        return text_image.export(draw(data, size), folder, name, suffix)
+    if name not in INFRARED_LAYOUTS:
+        raise ReidlabError(f"unknown layout {name!r}; known: "
+                           f"{', '.join((*LAYOUTS, *INFRARED_LAYOUTS))}")
+    counts = {"train": people, "val": held_out, "test": held_out}
+    return visible_infrared.export(
+        {split: draw_pair(seed, size, split, count, shots) for split, count in counts.items()},
+        folder, name)

@@ -1,0 +1,92 @@
+"""Look a visible-infrared folder through before hours are spent on it."""
+from collections import Counter, defaultdict
+from dataclasses import asdict
+from pathlib import Path
+
+from PIL import Image
+
+from reidlab.data.checking import Problem
+from reidlab.data.infrared_layouts import Kinds, infrared_layout
+from reidlab.errors import MissingPath, ReidlabError
+
+KINDS = ("visible", "infrared")
+
+
+def check_infrared(name: str, folder: Path, trial: int = 1) -> dict:
+    """Counts against the published ones, and every problem of a folder.
+
+    Args:
+        name: a key of ``INFRARED_LAYOUTS``.
+        folder: of the data set.
+        trial: RegDB's split.
+
+    Returns:
+        ``{"layout", "annotation", "counts": {split: {people, visible, infrared, published}},
+        "problems": [Problem as dict]}``; `published` gives the same three numbers, None where
+        none was published.
+
+    Raises:
+        MissingPath: no such folder.
+    """
+    known = infrared_layout(name)
+    if not folder.is_dir():
+        raise MissingPath(f"no data folder {folder}; unpack {known.title} there, or write one with "
+                          f"reidlab data export {folder} --layout {name}")
+    problems = [Problem(str(file.relative_to(folder)), "is missing", "unpack the data set again")
+                for file in known.lists(folder, trial).values() if not file.is_file()]
+    splits: dict[str, Kinds] = {}
+    if not problems:
+        try:
+            splits = known.read(folder, trial)
+        except ReidlabError as fault:
+            problems.append(Problem(str(folder), str(fault), "mend the list"))
+    for split, kinds in splits.items():
+        problems += _pictures(folder, split, kinds) + _people(split, kinds)
+    if name != "regdb":
+        problems += _shared(splits)
+    counts = {split: {"people": len({r.pid for kind in kinds for r in kind}),
+                      **{k: len(records) for k, records in zip(KINDS, kinds, strict=True)},
+                      "published": {"people": known.people.get(split),
+                                    **dict(zip(KINDS, known.pictures.get(split, (None, None)),
+                                               strict=True))}}
+              for split, kinds in splits.items()}
+    return {"layout": known.title, "annotation": str(folder), "counts": counts,
+            "problems": [asdict(p) for p in problems]}
+
+
+def _pictures(folder: Path, split: str, kinds: Kinds) -> list[Problem]:
+    problems = []
+    for kind, records in zip(KINDS, kinds, strict=True):
+        if not records:
+            problems.append(Problem(split, f"no {kind} pictures", "unpack the data set again"))
+        for path, times in Counter(r.path for r in records).items():
+            if times > 1:
+                problems.append(Problem(f"{split}, {path}", f"is listed {times} times",
+                                        "keep one of the lines", fatal=False))
+            try:
+                with Image.open(folder / path) as picture:
+                    picture.load()
+            except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as fault:
+                problems.append(Problem(f"{split}, {path}", f"cannot be opened ({fault})",
+                                        "fetch the picture again or remove it from its list"))
+    return problems
+
+
+def _people(split: str, kinds: Kinds) -> list[Problem]:
+    """People seen in one kind of light only."""
+    seen = [{r.pid for r in records} for records in kinds]
+    return [Problem(f"{split}, person {pid}", f"is seen in {KINDS[k]} pictures only",
+                    "is left out of training, and of scores as a probe without a match",
+                    fatal=False)
+            for k in (0, 1) for pid in sorted(seen[k] - seen[1 - k])]
+
+
+def _shared(splits: dict[str, Kinds]) -> list[Problem]:
+    where = defaultdict(set)
+    for split, kinds in splits.items():
+        for records in kinds:
+            for record in records:
+                where[record.pid].add(split)
+    return [Problem(f"person {pid}", f"is in {' and '.join(sorted(names))}",
+                    "keep each person in one split")
+            for pid, names in sorted(where.items()) if len(names) > 1]

@@ -1,0 +1,140 @@
+"""Visible-infrared protocols on hand-made cases, and re-ranking."""
+import numpy as np
+import pytest
+
+from reidlab.changes import change
+from reidlab.data.records import Record
+from reidlab.errors import ReidlabError
+from reidlab.evaluation.cross_modality import Protocol, protocol, score, score_trials
+from reidlab.evaluation.ranking import rank
+from reidlab.evaluation.reciprocal import reciprocal_similarity
+from reidlab.presets import preset
+
+BOTH = {"direction": "infrared_to_visible"}
+
+
+def people(*pairs):
+    return [Record(path=f"{k}.png", pid=pid, camid=camera) for k, (pid, camera) in enumerate(pairs)]
+
+
+def rules(source, **changes):
+    return protocol(change(preset("embednet_corrected"), {"data.source": source, **changes}))
+
+
+@pytest.mark.covers("V36")
+def test_the_protocol_says_itself_in_one_line():
+    assert str(rules("sysu-mm01:DIR")) == (
+        "SYSU-MM01, all search, infrared → visible; gallery 1 a person and camera; gallery cameras "
+        "1, 2, 4, 5; probes of camera 3 skip gallery camera 2; R@k over people; 10 trials")
+    indoor = rules("sysu-mm01:DIR", **{"scoring.search": "indoor", "scoring.shots": "10"})
+    assert indoor.gallery_cameras == (1, 2) and indoor.shots == 10
+    assert rules("regdb:DIR", **{"data.trial": 7}).trials == 1
+    assert "gallery all pictures" in str(rules("regdb:DIR"))
+    assert not rules("llcm:DIR").same_camera and rules("drawn").skipped == ()
+
+
+@pytest.mark.covers("V36")
+def test_camera_three_does_not_see_camera_two():
+    """The only picture of the person is in camera 2: a probe of camera 3 has no match left."""
+    probes, gallery = people((1, 3), (1, 6)), people((1, 2), (2, 1))
+    near = np.array([[0.9, 0.1], [0.9, 0.1]])
+    found = score(near, probes, gallery, rules("sysu-mm01:DIR"))
+    assert (found["queries"], found["skipped"], found["r1"]) == (1, 1, 1.0)
+    both = people((1, 2), (1, 4), (2, 1))     # camera 4 remains, behind the other person
+    found = score(np.array([[0.9, 0.2, 0.5]]), people((1, 3)), both, rules("sysu-mm01:DIR"))
+    assert (found["r1"], found["r5"], found["map"]) == (0.0, 1.0, 0.5)
+
+
+@pytest.mark.covers("V36")
+def test_sysu_counts_people_once():
+    """Three pictures of one wrong person come first: by pictures rank 4, by people rank 2."""
+    gallery = people((2, 1), (2, 2), (2, 4), (1, 1), (3, 1))
+    near = np.array([[0.9, 0.8, 0.7, 0.6, 0.5]])
+    once = Protocol(data="", people_once=True, **BOTH)
+    wrong = people((2, 1), (3, 1), (4, 1), (5, 1), (6, 1), (1, 1))
+    found = score(near, people((1, 6)), gallery, once)
+    assert (found["r1"], found["r5"], found["map"]) == (0.0, 1.0, 0.25)
+    far = np.array([[0.9, 0.8, 0.7, 0.65, 0.62, 0.6]])
+    assert score(far, people((1, 6)), wrong, once)["r5"] == 0.0
+    repeated = people((2, 1), (2, 2), (2, 4), (2, 5), (2, 1), (1, 1))
+    assert score(far, people((1, 6)), repeated, once)["r5"] == 1.0
+    assert score(far, people((1, 6)), repeated, Protocol(data="", **BOTH))["r5"] == 0.0
+
+
+@pytest.mark.covers("V36")
+def test_people_once_against_a_slow_loop():
+    rng = np.random.default_rng(0)
+    probes = people(*zip(rng.integers(6, size=30), rng.choice([3, 6], size=30), strict=True))
+    gallery = people(*zip(rng.integers(6, size=40), rng.choice([1, 2, 4, 5], size=40), strict=True))
+    near, convention = rng.random((30, 40)), rules("sysu-mm01:DIR")
+    hits, precisions = [], []
+    for q, probe in enumerate(probes):
+        kept = [g for g in np.argsort(-near[q]) if not (probe.camid == 3 and gallery[g].camid == 2)]
+        if probe.pid not in {gallery[g].pid for g in kept}:
+            continue
+        order = list(dict.fromkeys(gallery[g].pid for g in kept))
+        hits.append(order.index(probe.pid))
+        right = np.array([gallery[g].pid == probe.pid for g in kept])
+        precisions.append((right.cumsum() / np.arange(1, len(right) + 1))[right].mean())
+    found = score(near, probes, gallery, convention)
+    assert found["queries"] == len(hits)
+    for name, k in (("r1", 1), ("r5", 5)):
+        assert found[name] == pytest.approx(np.mean([h < k for h in hits]))
+    assert found["map"] == pytest.approx(np.mean(precisions))
+
+
+@pytest.mark.covers("V36")
+def test_llcm_does_not_show_a_probe_its_own_camera():
+    probes, gallery = people((1, 4)), people((1, 4), (2, 4), (1, 7))
+    found = score(np.array([[0.9, 0.5, 0.1]]), probes, gallery, rules("llcm:DIR"))
+    assert (found["r1"], found["map"]) == (0.0, 0.5)
+
+
+@pytest.mark.covers("V36")
+def test_a_gallery_is_drawn_by_person_and_camera_and_the_same_every_time():
+    shown = people(*[(pid, camera) for pid in range(3) for camera in (1, 2, 3) for _ in range(4)])
+    convention = rules("sysu-mm01:DIR")
+    first = convention.gallery(shown, trial=0)
+    assert [(shown[k].pid, shown[k].camid) for k in first] == [
+        (pid, camera) for pid in range(3) for camera in (1, 2)]   # camera 3 is infrared
+    assert np.array_equal(first, convention.gallery(shown, trial=0))
+    assert not np.array_equal(first, convention.gallery(shown, trial=1))
+    many = rules("sysu-mm01:DIR", **{"scoring.shots": 10}).gallery(shown, 0)
+    assert len(many) == 24
+    assert len(rules("drawn").gallery(shown, 0)) == 3
+    assert len(rules("regdb:DIR").gallery(shown, 0)) == 36
+
+
+@pytest.mark.covers("V36")
+def test_random_features_score_at_chance_and_trials_are_averaged():
+    rng = np.random.default_rng(0)
+    shown = people(*[(pid, 1) for pid in range(50) for _ in range(4)])
+    records = {"visible": shown, "infrared": shown}
+    features = {kind: rng.standard_normal((200, 64)) for kind in records}
+    found = score_trials(features, records, rules("drawn"))
+    assert found["r1"] == pytest.approx(1 / 50, abs=0.02)
+    assert found["chance"]["r1"] == pytest.approx(1 / 50, abs=0.015)
+    assert (found["queries"], found["gallery"]) == (200, 50)
+    assert found["protocol"]["text"].startswith("drawn, infrared → visible; gallery 1 a person")
+    same = score_trials(features | {"infrared": features["visible"]}, records, rules("drawn"))
+    assert same["r1"] > found["r1"]
+    with pytest.raises(ReidlabError, match=r"no gallery picture under .*cameras \[1\]"):
+        score_trials(features, records, Protocol(data="x", gallery_cameras=(9,), **BOTH))
+
+
+def test_reciprocal_neighbours_repair_a_ranking():
+    """Two people in overlapping clouds: neighbourhoods know more than single distances."""
+    rng = np.random.default_rng(0)
+    centres = rng.standard_normal((8, 16))
+    ids = np.repeat(np.arange(8), 8)
+    x = centres[ids] + 1.1 * rng.standard_normal((64, 16))
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    probes, gallery = np.arange(0, 64, 4), np.setdiff1d(np.arange(64), np.arange(0, 64, 4))
+    plain = rank(x[probes] @ x[gallery].T, ids[probes], ids[gallery])
+    anew = rank(reciprocal_similarity(x[probes], x[gallery], k1=6, k2=3), ids[probes], ids[gallery])
+    assert anew.map > plain.map + 0.03
+    kept = reciprocal_similarity(x[probes], x[gallery], weight=1.0)
+    order = np.argsort(-(x[probes] @ x[gallery].T), axis=1)
+    assert np.array_equal(np.argsort(-kept, axis=1, kind="stable")[:, 0], order[:, 0])
+    with pytest.raises(ReidlabError, match=r"in \[0, 1\]; got 2"):
+        reciprocal_similarity(x[probes], x[gallery], weight=2)

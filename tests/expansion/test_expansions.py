@@ -1,0 +1,195 @@
+"""Every expansion: what it promises, and what the printed form of it does instead."""
+import pytest
+import torch
+from torch import nn
+
+from reidlab.config import Expansion
+from reidlab.errors import ReidlabError
+from reidlab.expansion import EXPANSIONS, build_expansion
+from reidlab.expansion.dee import DilatedView
+from reidlab.expansion.ssdec import cut_mix
+from reidlab.losses.orthogonality import between_views
+
+DIM, GRID = 48, (4, 3)
+MODALITY = torch.tensor([0, 0, 0, 1, 1, 1])
+
+
+def build(name, **fields):
+    torch.manual_seed(0)
+    return build_expansion(Expansion(name=name, dropout=0.0, **fields), DIM, GRID)
+
+
+def tokens():
+    return torch.randn(6, 12, DIM, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.covers("V6", "V15", "V19", "V22", "V29")
+@pytest.mark.parametrize("name", EXPANSIONS)
+def test_every_expansion_takes_the_place_of_every_other(name):
+    x, module = tokens(), build(name)
+    out = module(x, MODALITY)
+    assert out.tokens.shape == ((1 + out.extra) * 6, 12, DIM)
+    assert out.branches.shape[1] == 6
+    if out.extra:
+        assert torch.equal(out.tokens[:6], x)  # the rows themselves come first
+    (out.tokens.square().sum() + out.branches.square().sum()).backward()
+    still = {n for n, p in module.named_parameters() if p.grad is None or not p.grad.any()}
+    assert not still, name
+
+
+@pytest.mark.covers("V19", "V22")
+@pytest.mark.parametrize("name", [n for n in EXPANSIONS if n != "tmhee_over_batch"])
+def test_a_row_does_not_depend_on_its_batch(name):
+    x, module = tokens(), build(name).eval()
+    together, alone = module(x, MODALITY), module(x[4:5], MODALITY[4:5])
+    rows = together.tokens.view(1 + together.extra, 6, 12, DIM)[:, 4]
+    assert torch.allclose(rows, alone.tokens, atol=1e-5)
+    assert torch.allclose(together.branches[:, 4], alone.branches[:, 0], atol=1e-5)
+
+
+@pytest.mark.covers("V15")
+def test_as_written_attention_runs_over_the_batch():
+    """Another picture changes this one; another patch of this picture does not."""
+    x, module = tokens(), build("tmhee_over_batch").eval()
+    before = module(x, MODALITY).tokens
+    other = x.clone()
+    other[3] += 1
+    assert (module(other, MODALITY).tokens - before)[0].abs().max() > 0.01
+    patch = x.clone()
+    patch[:, 5] += 1
+    moved = (module(patch, MODALITY).tokens - before).abs().amax(dim=(0, 2))
+    assert moved[5] > 0.01 and moved[[k for k in range(12) if k != 5]].max() == 0
+    alone = module(x[:1], MODALITY[:1]).tokens
+    assert (alone - before[:1]).abs().max() > 0.1
+
+
+@pytest.mark.covers("V15", "V32")
+def test_the_sum_of_head_views_is_multi_head_attention():
+    x, module = tokens(), build("tmhee").eval()
+    whole = module.attention(x, x, x)[0]
+    parts = module.views(x).sum(dim=0) + module.attention.out_proj.bias
+    assert torch.allclose(parts, whole, atol=1e-6)
+    assert module.views(x).shape == (4, 6, 12, DIM)
+
+
+@pytest.mark.covers("V17")
+def test_heads_exchange_what_they_saw_when_asked_to():
+    def reach(**fields):
+        x, module = tokens().requires_grad_(), build("tmhee", **fields).eval()
+        width = DIM // 4
+        value = module.attention.in_proj_weight
+        module.views(x)[0].sum().backward()
+        return value.grad[2 * DIM + width:2 * DIM + 2 * width].abs().sum().item()
+    assert reach() == 0.0                      # head 1's values say nothing to view 0
+    assert reach(interaction=True) > 0.0
+
+
+@pytest.mark.covers("V18")
+def test_shares_of_heads_are_equal_first_and_learn_to_differ_by_modality():
+    x, plain, module = tokens(), build("tmhee").eval(), build("tmhee", shares=True).eval()
+    out = module(x, MODALITY)
+    assert torch.allclose(out.shares, torch.full((6, 4), 0.25))
+    assert torch.allclose(out.tokens, plain(x, MODALITY).tokens, atol=1e-5)
+    step = torch.optim.Adam(module.parameters(), lr=0.05)
+    for _ in range(30):  # view 0 is wanted by day, view 1 by night
+        out = module(x, MODALITY)
+        loss = -torch.where(MODALITY == 0, out.shares[:, 0], out.shares[:, 1]).sum()
+        step.zero_grad()
+        loss.backward()
+        step.step()
+    assert torch.allclose(out.shares.sum(dim=1), torch.ones(6))
+    assert out.shares[0, 0] > 0.4 > 0.25 > out.shares[5, 0]
+
+
+@pytest.mark.covers("V19", "V38")
+def test_tokens_of_the_other_modality_ask():
+    module = build("cmatm")
+    x = tokens()[:3]
+    module(x, torch.zeros(3, dtype=torch.long)).tokens.square().sum().backward()
+    assert module.tokens.grad[1].any() and not module.tokens.grad[0].any()
+    module.eval()
+    day, night = (module(x, torch.full((3,), kind)).tokens for kind in (0, 1))
+    assert (day - night).abs().max() > 1e-3     # a visible picture is asked by infrared tokens
+    changed = x.clone()
+    changed[0, 2] += 1
+    assert (module(changed, torch.zeros(3, dtype=torch.long)).tokens[0] - day[0]).abs().max() > 1e-3
+    branches = module(x, torch.zeros(3, dtype=torch.long)).branches
+    assert (branches[0] - branches[1]).abs().max() > 1e-3   # each branch has weights of its own
+
+
+@pytest.mark.covers("V19")
+def test_cmatm_as_printed_cannot_run():
+    """The note takes 2B rows for B: its first half is all rows, its second none, and one token a
+    row of the doubled count does not fit the attention's batch."""
+    x = tokens()
+    count = len(x)
+    assert len(x[:count]) == 6 and len(x[count:]) == 0
+    asked = torch.randn(2 * count, 1, DIM)
+    with pytest.raises((RuntimeError, AssertionError)):
+        nn.MultiheadAttention(DIM, 4)(asked, x, x)
+
+
+@pytest.mark.covers("V21")
+def test_easy_pictures_use_fewer_branches():
+    module = build("cmatm", shares=True)
+    step = torch.optim.Adam(module.parameters(), lr=0.02)
+    for _ in range(60):  # the loss pays for branches on the first three pictures alone
+        out = module(tokens(), MODALITY)
+        used = out.shares.sum(dim=1)
+        loss = used[:3].sum() - used[3:].sum()
+        step.zero_grad()
+        loss.backward()
+        step.step()
+    assert (used > 0).all() and (used < 3).all()
+    assert used[:3].max() < 1.0 < 2.0 < used[3:].min()
+
+
+@pytest.mark.covers("V22")
+def test_holes_are_for_training_and_keep_the_mean():
+    module, x = build("ssdec", drop=0.3), torch.ones(400, 12, DIM)
+    holed = module.train().holes(x)
+    assert holed.mean().item() == pytest.approx(1.0, abs=0.02)
+    assert holed.unique().tolist() == pytest.approx([0.0, 1 / 0.7])
+    assert (holed.amax(dim=-1) == holed.amin(dim=-1)).all()   # whole patches
+    module.eval()
+    assert torch.equal(module.holes(x), x)
+    assert torch.equal(module(x[:2], MODALITY[:2]).tokens, module(x[:2], MODALITY[:2]).tokens)
+
+
+@pytest.mark.covers("V22")
+def test_ssdec_as_printed_cannot_run():
+    views = [torch.randn(2, 12, DIM) for _ in range(3)]
+    with pytest.raises(RuntimeError, match="normalized_shape"):
+        nn.LayerNorm(DIM)(torch.cat(views, dim=-1))   # three whole widths into a norm of one
+    masked = torch.ones(400, 100) * (torch.rand(400, 100) > 0.3)
+    assert masked.mean().item() == pytest.approx(0.7, abs=0.02)  # and nothing scaled up
+
+
+@pytest.mark.covers("V25")
+def test_cut_mix_weights_the_label_by_what_stayed():
+    x = torch.arange(6.0)[:, None, None].expand(6, 12, DIM)
+    mixed, stayed = cut_mix(x, torch.arange(6).flip(0), 0.5, GRID)
+    own = (mixed == x).all(dim=-1).float().mean(dim=1)
+    assert own.tolist() == pytest.approx([stayed] * 6)
+    assert 0 < stayed < 1 and set(mixed[0].unique().tolist()) == {0.0, 5.0}
+
+
+@pytest.mark.covers("V6")
+def test_views_of_dee_differ_and_start_from_different_distances():
+    view = DilatedView(DIM, GRID).eval()
+    x = torch.zeros(1, 12, DIM)
+    x[0, 4] = 1.0
+    _, looks = view(x)
+    quiet = [look(torch.zeros(1, DIM, *GRID)).flatten(2).transpose(1, 2) for look in view.looks]
+    reached = [((a - b).abs().sum(dim=-1) > 1e-6).sum().item()
+               for a, b in zip(looks, quiet, strict=True)]
+    assert len({tuple(look.flatten().tolist()) for look in looks}) == 3 and reached[0] > 1
+    out = build("deen")(tokens(), MODALITY)
+    assert out.extra == 2 and out.branches.shape == (3, 6, DIM)
+    assert between_views(out.branches) < 0.99
+
+
+def test_unknown_expansions_are_listed():
+    with pytest.raises(ReidlabError, match="known: none, dee, deen, tmhee"):
+        build("dei")
+    assert build("none") is None

@@ -1,0 +1,189 @@
+"""EmbedNet and DEEN: stages that learn or do not, features that stand alone, every parameter."""
+import pytest
+import torch
+import torch.nn.functional as F
+
+from reidlab.changes import change
+from reidlab.data.pair_sampling import PairBatch
+from reidlab.encoders.dual_vit import INFRARED, VISIBLE
+from reidlab.errors import ReidlabError
+from reidlab.fusion.stages import MFA
+from reidlab.losses.infrared_total import InfraredTotalLoss
+from reidlab.models.building import build
+from reidlab.presets import preset
+from reidlab.presets.visible_infrared import DESIGNS
+
+CLASSES = 5
+
+
+def make(name, **changes):
+    experiment = change(preset(name), {k.replace("__", "."): v for k, v in changes.items()})
+    return build(experiment, CLASSES), experiment
+
+
+def batch(channels=3):
+    rng = torch.Generator().manual_seed(0)
+    return PairBatch(torch.randn(8, 3, 96, 48, generator=rng),
+                     torch.randn(8, channels, 96, 48, generator=rng),
+                     torch.tensor([0, 0, 1, 1, 2, 2, 3, 3] * 2))
+
+
+def step(model, experiment, given):
+    loss = InfraredTotalLoss(experiment.loss)
+    loss(model(given.visible, given.infrared), given.pid)["total"].backward()
+
+
+def still(model):
+    return sorted(n for n, p in model.named_parameters()
+                  if p.requires_grad and (p.grad is None or not p.grad.any()))
+
+
+@pytest.fixture(scope="module", params=sorted(DESIGNS))
+def design(request):
+    return make(request.param)
+
+
+@pytest.mark.covers("V4", "V8", "V10")
+def test_shapes_norms_and_both_directions(design):
+    model, experiment = design
+    given, model = batch(), model.eval()
+    out = model(given.visible, given.infrared)
+    rows, width = 16 * out.sets, experiment.image.dim
+    assert out.pooled.shape == out.features.shape == (rows, width)
+    assert out.logits.shape == (rows, CLASSES)
+    assert out.modality.tolist() == [VISIBLE] * 8 + [INFRARED] * 8
+    for kind, image in ((VISIBLE, given.visible), (INFRARED, given.infrared)):
+        found = model.encode(image, kind)
+        assert found.shape == (8, 2 * out.sets * width)
+        assert torch.allclose(found.norm(dim=1), torch.ones(8), atol=1e-5)
+    cosines = [F.cosine_similarity(a[:1], b[:1]).item() for a, b in zip(
+        (*model(given.visible).pooled.split(8), *model(given.visible).features.split(8)),
+        (*model(None, given.infrared).pooled.split(8),
+         *model(None, given.infrared).features.split(8)), strict=True)]
+    score = (model.encode(given.visible, VISIBLE) @ model.encode(given.infrared, INFRARED).T)[0, 0]
+    assert score.item() == pytest.approx(sum(cosines) / len(cosines), abs=1e-4)
+
+
+@pytest.mark.covers("V2", "V4")
+def test_a_feature_does_not_depend_on_its_batch_but_as_written_it_does(design):
+    model, experiment = design
+    given, model = batch(), model.eval()
+    together = model.encode(given.visible, VISIBLE)
+    alone = torch.cat([model.encode(given.visible[k:k + 1], VISIBLE) for k in range(8)])
+    if experiment.expansion.name == "tmhee_over_batch":
+        assert (together - alone).abs().max() > 1e-3
+    else:
+        assert (together - alone).abs().max() < 1e-5
+
+
+@pytest.mark.covers("V37")
+def test_infrared_of_one_channel_is_infrared_of_three(design):
+    model, one = design[0].eval(), batch(channels=1).infrared
+    assert torch.equal(model.encode(one, INFRARED),
+                       model.encode(one.expand(-1, 3, -1, -1), INFRARED))
+
+
+@pytest.mark.covers("V4", "V7", "V38")
+@pytest.mark.parametrize("changes", [
+    {}, {"expansion__name": "cmatm"}, {"expansion__name": "ssdec"}, {"expansion__name": "deen"},
+    {"expansion__shares": True, "expansion__interaction": True}, {"stages__depth": 3},
+    {"stages__low": "stage0"}, {"loss__weights__alignment": 0.1, "loss__weights__cut_mix": 0.5}])
+def test_every_parameter_of_the_corrected_design_learns(changes):
+    model, experiment = make("embednet_corrected", **changes)
+    given = batch()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    for _ in range(2):  # a block that starts as the identity passes nothing back in its first step
+        optimizer.zero_grad()
+        step(model, experiment, given)
+        optimizer.step()
+    assert still(model) == []
+
+
+@pytest.mark.covers("V10")
+def test_every_parameter_of_deen_learns():
+    model, experiment = make("deen")
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    for _ in range(2):
+        optimizer.zero_grad()
+        step(model, experiment, batch())
+        optimizer.step()
+    assert still(model) == []
+
+
+@pytest.mark.covers("V4", "V5")
+def test_l2_as_written_stages_1_and_2_and_three_aggregations_never_learn():
+    """Each stage embeds the picture anew, so that the last one alone is heard; stage 0 is, too,
+    through the lower view of the last aggregation."""
+    model, experiment = make("embednet")
+    with torch.no_grad():  # past the first step, when aggregation is no longer the identity
+        for block in model.aggregations.values():
+            for part in (block.channels, block.positions):
+                part.out.norm.weight.fill_(0.5)
+    step(model, experiment, batch())
+    assert {name.split(".")[3] for name in still(model) if ".layers." in name} == {"1", "2"}
+    assert {name.split(".")[1] for name in still(model) if name.startswith("aggregations")} == {
+        "0", "1", "2"}
+
+
+@pytest.mark.covers("V5")
+def test_aggregation_starts_as_the_identity_and_then_hears_the_lower_view():
+    torch.manual_seed(0)
+    block = MFA(16, 8)
+    high, low = torch.randn(4, 6, 16), torch.randn(4, 6, 8)
+    assert torch.equal(block(high, low), high)
+    optimizer = torch.optim.SGD(block.parameters(), lr=1.0)
+    (block(high, low) * torch.randn(4, 6, 16)).sum().backward()
+    optimizer.step()
+    other = torch.randn(4, 6, 8)
+    assert (block.eval()(high, low) - block(high, other)).abs().max() > 1e-4
+
+
+@pytest.mark.covers("V5")
+def test_non_local_blocks_against_slow_loops():
+    torch.manual_seed(0)
+    block = MFA(6, 4).eval()
+    high, low = torch.randn(2, 5, 6), torch.randn(2, 5, 4)
+    part = block.channels
+    q, k, v = part.query(high), part.key(low), part.value(low)
+    slow = torch.zeros(2, 5, 4)
+    for r in range(2):
+        for c in range(4):
+            for d in range(4):
+                slow[r, :, c] += (q[r, :, c] @ k[r, :, d]) / 4 * v[r, :, d]
+    scores = q.transpose(1, 2) @ k
+    assert torch.allclose(v @ (scores / 4).transpose(1, 2), slow, atol=1e-5)
+    part = block.positions
+    q, k, v = part.query(high), part.key(low), part.value(low)
+    slow = torch.stack([torch.stack([sum((q[r, i] @ k[r, j]) / 5 * v[r, j] for j in range(5))
+                                     for i in range(5)]) for r in range(2)])
+    scores = q @ k.transpose(1, 2)
+    assert torch.allclose(scores / 5 @ v, slow, atol=1e-5)
+
+
+@pytest.mark.covers("V12", "V11", "V29")
+def test_the_lower_view_the_depth_and_the_expansion_are_one_field_each():
+    given = batch()
+    sizes = []
+    for changes in ({}, {"stages__low": "stage0"}, {"stages__low": "none"}, {"stages__depth": 2},
+                    {"expansion__name": "dee"}, {"expansion__name": "none"},
+                    {"stages__neck": "linear"}):
+        model, _ = make("embednet_corrected", **changes)
+        sizes.append(sum(p.numel() for p in model.parameters()))
+        assert model.eval()(given.visible, given.infrared).pooled.shape == (16, 128)
+    assert len(set(sizes)) == 7
+    first = make("embednet_corrected", stages__low="stage0")[0].aggregations.keys()
+    assert list(first) == ["0", "1", "2", "3"]
+    assert list(make("embednet_corrected")[0].aggregations.keys()) == ["1", "2", "3"]
+
+
+@pytest.mark.covers("V13")
+@pytest.mark.parametrize("size", [(96, 48), (128, 64), (192, 96)])
+def test_other_resolutions_need_no_other_weights(size):
+    model, _ = make("embednet_corrected")
+    found = model.eval().encode(torch.randn(2, 3, *size), INFRARED)
+    assert found.shape == (2, 256) and torch.isfinite(found).all()
+
+
+def test_no_pictures_is_one_line():
+    with pytest.raises(ReidlabError, match="got neither"):
+        make("embednet_corrected")[0]()
