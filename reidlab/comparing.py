@@ -4,6 +4,7 @@ import statistics
 from itertools import combinations
 from pathlib import Path
 
+from reidlab.config import Experiment, InfraredExperiment
 from reidlab.errors import ReidlabError
 from reidlab.files import write_json
 from reidlab.plots.comparison import comparison_figure
@@ -12,7 +13,12 @@ from reidlab.presets import preset
 from reidlab.runs.folder import RunFolder
 from reidlab.training.launch import train_all
 
-SCORES = {  # title → path into a report, factor to percent where it is one
+COSTS = {
+    "parameters (M)": ("parameters",),
+    "step (s)": ("step_seconds",),
+    "memory (GB)": ("memory_gb",),
+}
+TEXT_IMAGE = {  # title → path into a report
     "R1 text → image": ("tables", "test", "as_dressed", "text_to_image", "r1"),
     "mAP text → image": ("tables", "test", "as_dressed", "text_to_image", "map"),
     "R1 re-ranked": ("tables", "test", "as_dressed_reranked", "text_to_image", "r1"),
@@ -60,10 +66,14 @@ def compare(presets: list[str], seeds: list[int], folder: str | Path, size: str 
         A against A, what no design has to thank for.
 
     Raises:
-        ReidlabError: no seeds, an unknown preset, or a run that failed.
+        ReidlabError: no seeds, an unknown preset, presets of two systems, or a run that failed.
     """
     if not seeds or not presets:
         raise ReidlabError("a comparison needs at least one preset and one seed")
+    tasks = {preset(name, size).task for name in presets}
+    if len(tasks) > 1:
+        raise ReidlabError(f"{' and '.join(sorted(tasks))} designs cannot stand in one table; "
+                           "compare each system by itself")
     folder = Path(folder)
     runs = {f"{name}-seed{seed}": (preset(name, size, **(changes or {}), seed=seed),
                                    folder / f"{name}-seed{seed}")
@@ -97,19 +107,20 @@ def summarise(reports: dict[str, list[dict]]) -> dict:
     Args:
         reports: design → one report a seed, seeds in the same order everywhere.
     """
-    values = {name: {title: [_follow(r, path) for r in found] for title, path in SCORES.items()}
+    scores = SCORES[next(iter(reports.values()))[0].get("task", Experiment.task)]
+    values = {name: {title: [_follow(r, path) for r in found] for title, path in scores.items()}
               for name, found in reports.items()}
-    values = {name: {title: v for title, v in scores.items() if None not in v}
-              for name, scores in values.items()}
+    values = {name: {title: v for title, v in found.items() if None not in v}
+              for name, found in values.items()}
     last = list(values)[-1]
     against = {name: {title: _interval([a - b for a, b in zip(values[last][title], v, strict=True)])
-                      for title, v in scores.items() if title in values[last]}
-               for name, scores in values.items() if name != last}
-    control = {title: max((abs(a - b) for scores in values.values()
-                           for a, b in combinations(scores.get(title, []), 2)), default=0.0)
-               for title in SCORES}
-    return {"designs": {name: {title: _interval(v) for title, v in scores.items()}
-                        for name, scores in values.items()},
+                      for title, v in found.items() if title in values[last]}
+               for name, found in values.items() if name != last}
+    control = {title: max((abs(a - b) for found in values.values()
+                           for a, b in combinations(found.get(title, []), 2)), default=0.0)
+               for title in scores}
+    return {"designs": {name: {title: _interval(v) for title, v in found.items()}
+                        for name, found in values.items()},
             "against": {"design": last, "others": against}, "control": control}
 
 
@@ -118,7 +129,7 @@ def _follow(report: dict, path: tuple) -> float | None:
         if not isinstance(report, dict) or key not in report:
             return None
         report = report[key]
-    return float(report) / (1e6 if path == ("parameters",) else 1)
+    return float(report) / (1e6 if path in MILLIONS else 1)
 
 
 def _interval(values: list[float]) -> dict:
@@ -132,7 +143,7 @@ def markdown(table: dict) -> str:
     """One row a score, one column a design: mean and half the 95 % interval over seeds."""
     names = list(table["designs"])
     lines = [["score", *names, "A against A"], ["---"] * (len(names) + 2)]
-    for title in SCORES:
+    for title in table["control"]:
         cells = [_cell(title, table["designs"][name].get(title)) for name in names]
         if any(cell != "–" for cell in cells):
             lines.append([title, *cells, _number(title, table["control"][title])])
@@ -148,5 +159,5 @@ def _cell(title: str, found: dict | None) -> str:
 
 
 def _number(title: str, value: float) -> str:
-    percent = title.startswith(("R1", "mAP", "lure", "unseen"))
+    percent = title.startswith(("R1", "mAP", "mINP", "lure", "unseen"))
     return f"{100 * value:.1f}" if percent else f"{value:.3f}"

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from reidlab.changes import change
+from reidlab.config import Experiment, InfraredExperiment
 from reidlab.errors import ReidlabError
 from reidlab.files import write_json
 from reidlab.presets import preset
@@ -25,8 +26,9 @@ def sweep(name: str, grid: dict[str, list], folder: str | Path, size: str = "tin
         look: called now and then with the names that train.
 
     Returns:
-        ``{"rows": [{field: value, …, "val_map", "test_r1", "test_map", "leak"}], "best": row}``,
-        in the order of the grid; best by mAP on val, never on test.
+        ``{"rows": [{field: value, …, "val_map", "test_r1", "test_map", …}], "best": row}``, in
+        the order of the grid, with the ``leak`` of a text-image run or the ``view_similarity`` of
+        a visible-infrared one; best by mAP on val, never on test.
 
     Raises:
         ReidlabError: an empty grid, an unknown field, or a run that failed.
@@ -44,16 +46,28 @@ def sweep(name: str, grid: dict[str, list], folder: str | Path, size: str = "tin
     rows = []
     for chosen, (_, run) in zip(combinations, runs.values(), strict=True):
         report = json.loads(RunFolder(run).report.read_text())
-        val, test = (report["tables"][split]["as_dressed"]["text_to_image"]
-                     for split in ("val", "test"))
-        leak = report["probes"]["factors"]["identity"]["outfit/upper_colour"]["above"] if (
-            report["probes"]) else None
-        rows.append(chosen | {"val_map": val["map"], "test_r1": test["r1"],
-                              "test_map": test["map"], "leak": leak})
+        rows.append(chosen | SCORES[start.task](report))
     found = {"preset": name, "size": size, "seed": seed, "rows": rows,
              "best": max(rows, key=lambda row: row["val_map"])}
     write_json(folder / "sweep.json", found)
     return found
+
+
+def _text_image(report: dict) -> dict:
+    val, test = (report["tables"][split]["as_dressed"]["text_to_image"]
+                 for split in ("val", "test"))
+    leak = report["probes"]["factors"]["identity"]["outfit/upper_colour"]["above"] if (
+        report["probes"]) else None
+    return {"val_map": val["map"], "test_r1": test["r1"], "test_map": test["map"], "leak": leak}
+
+
+def _visible_infrared(report: dict) -> dict:
+    val, test = (report["tables"][split]["infrared_to_visible"] for split in ("val", "test"))
+    return {"val_map": val["map"], "test_r1": test["r1"], "test_map": test["map"],
+            "test_minp": test["minp"], "view_similarity": report["view_similarity"]}
+
+
+SCORES = {Experiment.task: _text_image, InfraredExperiment.task: _visible_infrared}
 
 
 def markdown(found: dict) -> str:

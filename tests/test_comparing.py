@@ -5,7 +5,7 @@ import pytest
 
 from reidlab.__main__ import main
 from reidlab.bench import bench, markdown
-from reidlab.comparing import SCORES, compare, summarise
+from reidlab.comparing import TEXT_IMAGE, VISIBLE_INFRARED, compare, summarise
 from reidlab.presets import preset
 from reidlab.runs.folder import RunFolder
 from reidlab.sweeping import sweep
@@ -39,7 +39,7 @@ def test_a_comparison_trains_what_is_missing_and_writes_table_and_figure(tmp_pat
     table = compare(["projection", "corrected"], [0, 1], tmp_path, changes=FIELDS, at_once=2)
     assert set(table["designs"]) == {"projection", "corrected"} and table["seeds"] == [0, 1]
     measured = set(table["designs"]["corrected"])
-    assert measured == set(SCORES) - {"R1 re-ranked"}
+    assert measured == set(TEXT_IMAGE) - {"R1 re-ranked"}
     assert (tmp_path / "comparison.svg").exists()
     text = (tmp_path / "table.md").read_text()
     assert "| R1 text → image |" in text and "A against A" in text
@@ -62,6 +62,31 @@ def test_a_sweep_is_resumable_and_names_the_best_on_val(tmp_path, cache, capsys)
     assert again["rows"] == found["rows"]
     assert main(["sweep", "corrected", "loss.temperature", "--out", str(tmp_path)]) == 2
     assert "part.field=value,value" in capsys.readouterr().err
+
+
+PAIRS = {"data.people": 16, "data.val_people": 6, "data.test_people": 6, "data.shots": 2,
+         "training.epochs": 1, "training.batches_per_epoch": 3, "training.batch_size": 16,
+         "training.monitor_every": 2, "training.validate_every": 1}
+
+
+@pytest.mark.slow
+@pytest.mark.covers("V10", "V28", "V14", "V31")
+def test_visible_infrared_designs_stand_in_a_table_of_their_own(tmp_path, cache):
+    fields = {k.replace(".", "__"): v for k, v in PAIRS.items()}
+    table = compare(["deen", "embednet", "embednet_corrected"], [0], tmp_path, changes=fields,
+                    at_once=2)
+    assert all(set(scores) == set(VISIBLE_INFRARED) for scores in table["designs"].values())
+    costs = {name: scores["multiply-adds (M)"]["mean"] for name, scores in table["designs"].items()}
+    assert costs["embednet"] > costs["embednet_corrected"] > 1  # the picture is embedded once
+    assert "| R1 infrared → visible |" in (tmp_path / "table.md").read_text()
+    found = sweep("embednet_corrected", {"expansion.heads": ["2", "4"]}, tmp_path / "heads",
+                  changes=fields, at_once=2)
+    assert {"val_map", "test_r1", "test_minp", "view_similarity"} <= set(found["best"])
+
+
+def test_two_systems_do_not_stand_in_one_table(tmp_path):
+    with pytest.raises(ValueError, match="cannot stand in one table"):
+        compare(["corrected", "deen"], [0], tmp_path)
 
 
 def test_designs_that_cannot_be_compared_are_refused(tmp_path, capsys):

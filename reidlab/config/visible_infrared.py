@@ -18,6 +18,7 @@ class InfraredData:
     shots: int = 4                   # pictures of a drawn person in each modality
     trial: int = 1                   # regdb: which of its ten splits
     images_per_person: int = 4       # K: of one person in a batch, in each modality
+    labelled: float = 1.0            # share of training people whose names are known
     paired: float = 0.0              # share of training in which a pair is one shot, drawn only
     flip: float = 0.5                # chance of mirroring a training picture
     jitter: float = 0.0              # brightness and contrast change, ± share
@@ -75,6 +76,7 @@ class InfraredLoss:
     label_smoothing: float = 0.0     # of cls
     temperature: float = 0.1         # of contrast
     orthogonality: str = "branches"  # branches, patches (note 004) or inner (DEEN)
+    clusters: int = 0                # groups found among unnamed pictures; 0 leaves those out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +122,7 @@ CHOICES = {
     "data.trial": tuple(range(1, 11)),
 }
 LEAST = {
-    "data.paired": 0, "data.erasing": 0, "data.channel_exchange": 0, "stages.depth": 1,
+    "data.paired": 0, "data.labelled": 0, "loss.clusters": 0, "data.erasing": 0, "data.channel_exchange": 0, "stages.depth": 1,
     "expansion.heads": 1, "expansion.branches": 1, "expansion.tokens": 1, "expansion.drop": 0,
     "loss.margin": 0, "loss.cpm_margin": 0, "loss.temperature": 1e-6, "loss.label_smoothing": 0,
     "scoring.shots": 1, "scoring.trials": 1,

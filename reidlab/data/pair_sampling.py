@@ -22,7 +22,8 @@ class PairBatch:
 
     Attributes:
         visible, infrared: (B, 3, H, W); row i of both is the same person.
-        pid: (2B,) contiguous training labels, visible rows first.
+        pid: (2B,) contiguous training labels, visible rows first; −1 for a picture without a
+            name, whose row in the other kind is anybody.
     """
 
     visible: Tensor
@@ -32,6 +33,9 @@ class PairBatch:
 
 class PairBatches:
     """P people × K pictures in each kind of light.
+
+    Where only some people have names, they fill their share of a batch and the rest are pictures
+    drawn at random, without a name and without a partner.
 
     Early in training, where the data allow it and ``data.paired`` says so, both pictures of a row
     are one shot and differ in nothing but the light; later they are any two of the person.
@@ -47,23 +51,27 @@ class PairBatches:
 
     def __init__(self, pair: Pair, experiment: InfraredExperiment):
         self.pair, self.data, self.seed = pair, experiment.data, experiment.seed
-        self.per_person = self.data.images_per_person
-        self.people_a_batch = experiment.training.batch_size // self.per_person
+        self.per_person, self.batch_size = self.data.images_per_person, (
+            experiment.training.batch_size)
         self.piles = [defaultdict(list), defaultdict(list)]
         for pile, split in zip(self.piles, (pair.visible, pair.infrared), strict=True):
             for k, record in enumerate(split.records):
                 pile[record.pid].append(k)
-        self.people = sorted(set(self.piles[0]) & set(self.piles[1]))
-        self.label = {pid: n for n, pid in enumerate(self.people)}
+        everybody = sorted(set(self.piles[0]) & set(self.piles[1]))
+        self.people = everybody[:max(2, round(len(everybody) * self.data.labelled))]
+        unnamed = set(everybody) - set(self.people)
+        self.unnamed = [[k for pid in sorted(unnamed) for k in pile[pid]] for pile in self.piles]
+        places = self.batch_size // self.per_person
+        self.people_a_batch = max(2, round(places * self.data.labelled)) if unnamed else places
         if len(self.people) < max(2, self.people_a_batch):
             raise ReidlabError(
-                f"a batch of {experiment.training.batch_size} needs {self.people_a_batch} people "
+                f"a batch of {self.batch_size} needs {self.people_a_batch} people "
                 f"seen in both kinds; the training split has {len(self.people)}: lower "
                 "training.batch_size")
         self.batches_per_pass = max(1, len(self.people) // self.people_a_batch)
 
     def pick(self, step: int, progress: float = 1.0) -> tuple[list[int], list[int], list[int]]:
-        """Visible pictures, infrared pictures and labels of one step, B each."""
+        """Visible pictures, infrared pictures and labels (−1: no name) of one step, B each."""
         number, k = divmod(step, self.batches_per_pass)
         order = np.random.default_rng([self.seed, 11, number]).permutation(len(self.people))
         rng = np.random.default_rng([self.seed, 12, step])
@@ -76,6 +84,11 @@ class PairBatches:
             for found, more in zip(chosen, (visible, infrared, [int(n)] * self.per_person),
                                    strict=True):
                 found.extend(more)
+        spare = self.batch_size - len(chosen[2])
+        if spare:
+            for found, rest in zip(chosen[:2], self.unnamed, strict=True):
+                found.extend(int(k) for k in rng.choice(rest, spare, replace=spare > len(rest)))
+            chosen[2].extend([-1] * spare)
         return chosen
 
     def _draw(self, pile: list[int], rng: np.random.Generator) -> list[int]:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from reidlab.config import Experiment
 from reidlab.data.loading import load as load_data
 from reidlab.data.packing import pack
 from reidlab.data.splitting import split_caption
@@ -54,13 +55,17 @@ def search(run_dir: str | Path, text: str, k: int = 10, gallery: str | Path | No
         cloth_weight: λ; None takes the run's. 0 asks for the person in any clothes.
 
     Raises:
-        ReidlabError: an empty description, or a gallery without pictures.
+        ReidlabError: an empty description, a gallery without pictures, or a run without text.
     """
     if not text.strip():
         raise ReidlabError("the description is empty; say something of the person or the clothes")
     if k < 1:
         raise ReidlabError(f"k must be at least 1; got {k}")
-    experiment, model = RunFolder(run_dir).experiment(), load(run_dir)
+    experiment = RunFolder(run_dir).experiment()
+    if experiment.task != Experiment.task:
+        raise ReidlabError(f"{run_dir} is a {experiment.task} run, which reads no descriptions; "
+                           "search a run of corrected or another text-image design")
+    model = load(run_dir)
     size = (experiment.image.height, experiment.image.width)
     if gallery is None:
         split = load_data(experiment.data, size).test

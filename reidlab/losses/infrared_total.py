@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reidlab.config import InfraredLoss
+from reidlab.losses.clustering import OnlineClusters
 from reidlab.losses.contrastive import multi_positive
 from reidlab.losses.identity import classification
 from reidlab.losses.metric import batch_hard_triplet, centre_pairs, modality_gap
@@ -19,13 +20,18 @@ ORTHOGONALITY = {"branches": lambda out: between_views(out.branches),
 class InfraredTotalLoss(nn.Module):
     """Adds up the terms whose weight is not zero.
 
+    Pictures without a name take part in the terms that need none, and in ``contrast`` by the
+    groups that are found among them.
+
     Args:
         config: forms and weights.
+        dim: width D behind the neck, for the groups; needed with ``clusters``.
     """
 
-    def __init__(self, config: InfraredLoss):
+    def __init__(self, config: InfraredLoss, dim: int = 0):
         super().__init__()
         self.config = config
+        self.groups = OnlineClusters(dim, config.clusters) if config.clusters else None
         self.weights = {k: w for k, w in dataclasses.asdict(config.weights).items() if w}
 
     def forward(self, out, labels: Tensor) -> dict[str, Tensor]:
@@ -33,18 +39,22 @@ class InfraredTotalLoss(nn.Module):
 
         Args:
             out: an `InfraredOutput` of both kinds.
-            labels: (R,) training labels in the rows' order; repeated here for added sets.
+            labels: (R,) training labels in the rows' order, −1 where nobody knows; repeated here
+                for added sets.
         """
         terms = {name: getattr(self, f"_{name}")(out, labels) for name in self.weights}
         terms["total"] = sum(self.weights[n] * term for n, term in terms.items())
         return terms
 
     def _cls(self, out, labels):
-        return classification(out.logits, labels.repeat(out.sets),
+        known = labels.repeat(out.sets) >= 0
+        return classification(out.logits[known], labels.repeat(out.sets)[known],
                               label_smoothing=self.config.label_smoothing)
 
     def _triplet(self, out, labels):
-        return batch_hard_triplet(out.pooled, labels.repeat(out.sets), margin=self.config.margin)
+        known = labels.repeat(out.sets) >= 0
+        return batch_hard_triplet(out.pooled[known], labels.repeat(out.sets)[known],
+                                  margin=self.config.margin)
 
     def _cpm(self, out, labels):
         """Added sets against the rows they came from; a fused set against what went in."""
@@ -53,16 +63,20 @@ class InfraredTotalLoss(nn.Module):
             plain, generated = out.pooled[:rows], out.pooled[rows:].split(rows)
         else:
             plain, generated = out.before, out.after
-        return torch.stack([centre_pairs(plain, made, labels, out.modality,
-                                         margin=self.config.cpm_margin)
-                            for made in generated]).mean()
+        known = labels >= 0
+        return torch.stack([
+            centre_pairs(plain[known], made[known], labels[known], out.modality[known],
+                         margin=self.config.cpm_margin) for made in generated]).mean()
 
     def _orthogonality(self, out, labels):
         return ORTHOGONALITY[self.config.orthogonality](out)
 
     def _contrast(self, out, labels):
-        visible, infrared = out.modality == 0, out.modality == 1
-        rows = out.features[:len(labels)]
+        rows, taking_part = out.features[:len(labels)], labels >= 0
+        if self.groups is not None:
+            found = self.groups(rows)  # −2, −3, …: never a name
+            labels, taking_part = torch.where(labels < 0, -2 - found, labels), labels == labels
+        visible, infrared = ((out.modality == kind) & taking_part for kind in (0, 1))
         return multi_positive(rows[visible], rows[infrared], labels[visible], labels[infrared],
                               temperature=self.config.temperature)
 
@@ -70,6 +84,6 @@ class InfraredTotalLoss(nn.Module):
         return modality_gap(out.features[:len(labels)], out.modality)
 
     def _cut_mix(self, out, labels):
-        stayed = F.cross_entropy(out.mixed_logits, labels)
-        came = F.cross_entropy(out.mixed_logits, labels[out.partner])
+        stayed = F.cross_entropy(out.mixed_logits, labels, ignore_index=-1)
+        came = F.cross_entropy(out.mixed_logits, labels[out.partner], ignore_index=-1)
         return out.kept * stayed + (1 - out.kept) * came

@@ -8,20 +8,25 @@ PANELS = (  # score, axis label, factor, colour
     ("R1 image, other outfits", "R1 image → other outfits (%)", 100, "good"),
     ("upper colour in identity", "upper colour read from\nidentity, above chance", 1, "bad"),
     ("identity in identity", "identity factors read from\nidentity, above chance", 1, "identity"),
+    ("R1 infrared → visible", "R1 infrared → visible (%)", 100, "good"),
+    ("mAP infrared → visible", "mAP infrared → visible (%)", 100, "text"),
+    ("modality gap", "modality gap", 1, "bad"),
+    ("view similarity", "mean |cos| between views", 1, "identity"),
 )
 
 
 @styled
 def comparison_figure(table: dict) -> Figure:
-    """Four scores of every design.
+    """Four scores of every design, those of its system.
 
     Args:
         table: of `reidlab.comparing.compare`.
     """
     names = list(table["designs"])
+    panels = [panel for panel in PANELS if panel[0] in table["control"]]
     fig = figure(10.5, 0.9 + 0.36 * len(names))
-    for axis, (title, label, factor, colour) in zip(fig.subplots(1, len(PANELS), sharey=True),
-                                                    PANELS, strict=True):
+    for axis, (title, label, factor, colour) in zip(fig.subplots(1, len(panels), sharey=True),
+                                                    panels, strict=True):
         for row, name in enumerate(names):
             found = table["designs"][name].get(title)
             if found is None:

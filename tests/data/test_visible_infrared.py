@@ -188,3 +188,14 @@ def test_erasing_and_channel_exchange():
 def test_too_few_people_are_named(data, experiment):
     with pytest.raises(ReidlabError, match="needs 32 people seen in both kinds"):
         PairBatches(data.train, change(experiment, {"training.batch_size": 128}))
+
+
+@pytest.mark.covers("V27")
+def test_unnamed_people_come_alone_and_without_a_label(data, experiment):
+    batches = PairBatches(data.train, change(experiment, {"data.labelled": 0.5}))
+    visible, infrared, labels = batches.pick(0)
+    assert labels.count(-1) == 8 and set(labels) - {-1} <= set(range(6))
+    named = set(sorted(set(data.train.visible.pids))[:6])
+    for v, i, label in zip(visible, infrared, labels, strict=True):
+        pids = {data.train.visible.pids[v], data.train.infrared.pids[i]}
+        assert (pids <= named and len(pids) == 1) if label >= 0 else not pids & named

@@ -9,6 +9,7 @@ from torch import nn
 
 from reidlab.config import InfraredLoss, InfraredWeights
 from reidlab.errors import ReidlabError
+from reidlab.losses.clustering import OnlineClusters
 from reidlab.losses.contrastive import multi_positive
 from reidlab.losses.decoupling import cka_linear
 from reidlab.losses.infrared_total import InfraredTotalLoss
@@ -199,3 +200,39 @@ def test_the_total_is_the_weighted_sum_and_labels_are_repeated(sets):
 def test_terms_without_weight_are_left_out():
     only = InfraredWeights(triplet=0, cpm=0, orthogonality=0)
     assert set(InfraredTotalLoss(InfraredLoss(weights=only))(output(), LABELS)) == {"cls", "total"}
+
+
+@pytest.mark.covers("V26")
+def test_groups_are_found_without_a_label():
+    from sklearn.metrics import normalized_mutual_info_score
+    torch.manual_seed(0)
+    rng = torch.Generator().manual_seed(0)
+    centres = 2 * torch.randn(10, 16, generator=rng)
+    groups = OnlineClusters(16, 12)
+    agreement = []
+    for _ in range(60):
+        who = torch.randint(10, (64,), generator=rng)
+        found = groups(centres[who] + torch.randn(64, 16, generator=rng))
+        agreement.append(normalized_mutual_info_score(who, found))
+    assert np.mean(agreement[-5:]) > 0.85 > np.mean(agreement[:3]) + 0.05
+    kept = groups.eval().centres.clone()
+    groups(centres)
+    assert torch.equal(groups.centres, kept)
+
+
+@pytest.mark.covers("V27")
+def test_pictures_without_a_name_enter_by_their_group_or_not_at_all():
+    some = torch.where(LABELS < 2, LABELS, -1)
+    out = output()
+    weights = InfraredWeights(contrast=1.0, orthogonality=0)
+    without = InfraredTotalLoss(InfraredLoss(weights=weights))(out, some)
+    named = some >= 0
+    assert without["cls"].item() == pytest.approx(
+        F.cross_entropy(out.logits[named], some[named]).item(), rel=1e-5)
+    day, night = named & (MODALITY == 0), named & (MODALITY == 1)
+    assert without["contrast"].item() == pytest.approx(multi_positive(
+        out.features[day], out.features[night], some[day], some[night]).item(), rel=1e-5)
+    torch.manual_seed(0)
+    grouped = InfraredTotalLoss(InfraredLoss(weights=weights, clusters=2), 8)(out, some)
+    assert grouped["contrast"].item() != pytest.approx(without["contrast"].item())
+    assert grouped["cls"].item() == without["cls"].item()

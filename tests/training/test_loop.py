@@ -12,6 +12,7 @@ import torch
 
 from reidlab.errors import ReidlabError
 from reidlab.models.building import load
+from reidlab.presets import visible_infrared
 from reidlab.presets.text_image import DESIGNS
 from reidlab.runs import checkpoint
 from reidlab.runs.folder import RunFolder
@@ -73,6 +74,27 @@ def test_every_design_trains_is_watched_and_is_scored(tmp_path, data, name):
     assert "monitor/id_cloth_cka" in RunFolder(tmp_path / "run").rows()[-1]
 
 
+@pytest.mark.slow
+@pytest.mark.covers("V4", "V14", "V27", "V30")
+@pytest.mark.parametrize(("name", "changes"), [
+    *((name, {}) for name in visible_infrared.DESIGNS),
+    ("embednet_corrected", {"data__labelled": 0.5, "loss__clusters": 20,
+                            "loss__weights__alignment": 0.1, "loss__weights__cut_mix": 0.5})])
+def test_every_visible_infrared_design_trains_is_watched_and_is_scored(tmp_path, cache, name,
+                                                                       changes):
+    report = train(mini(name, training__epochs=2, training__monitor_every=2, **changes),
+                   tmp_path / "run", quiet=True)
+    found = report["tables"]["test"]
+    assert set(found) == {f"{way}{more}" for way in ("infrared_to_visible", "visible_to_infrared")
+                          for more in ("", "_reranked")}
+    assert all(0 < row["map"] < 1 and "trials" in row["protocol"]["text"]
+               for row in found.values())
+    last = RunFolder(tmp_path / "run").rows()[-1]
+    assert {"monitor/modality_gap", "monitor/view_similarity", "val/mAP", "loss/cls",
+            "loss/triplet", "loss/cpm"} <= set(last)
+    assert report["multiplications"] > 1e6 and 0 <= report["view_similarity"] <= 1
+
+
 def test_training_again_changes_nothing_and_returns_the_report(run):
     before = (run / "metrics.jsonl").read_bytes()
     report = train(mini(), run, quiet=True)
@@ -107,7 +129,7 @@ def test_killed_at_ten_random_moments_and_resumed_is_the_same_run(run, tmp_path)
     assert ours["tables"] == theirs["tables"]
 
 
-@pytest.mark.parametrize("name", ["corrected", "attention"])
+@pytest.mark.parametrize("name", ["corrected", "attention", "embednet_corrected"])
 def test_stopped_and_resumed_is_the_same_run(tmp_path, data, name):
     short = mini(name, training__epochs=2, training__checkpoint_every=100)
     train(short, tmp_path / "whole", quiet=True)

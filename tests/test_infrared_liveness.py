@@ -1,0 +1,108 @@
+"""No option of the visible-infrared system is dead: changing any one field changes something."""
+import numpy as np
+import pytest
+import torch
+
+from reidlab.changes import change
+from reidlab.config import flatten
+from reidlab.data.pair_sampling import PairBatches
+from reidlab.data.pairs import load_pairs
+from reidlab.evaluation.cross_modality import protocol
+from reidlab.losses.infrared_total import InfraredTotalLoss
+from reidlab.models.building import build
+from reidlab.presets import preset
+from reidlab.training.optim import build_optimizer, learning_rate
+
+ELSEWHERE = {  # fields whose effect another test shows, or that only other machines have
+    "name": "a label, kept in config.json", "size": "a label, kept in config.json",
+    "data.source": "tests/data/test_visible_infrared.py",
+    "image.pretrained": "tests/encoders/test_vit.py",
+    "training.mixed_precision": "bf16 on CUDA only", "training.compile": "compiled on CUDA only",
+    "training.epochs": "tests/training/test_loop.py",
+    "training.monitor_every": "tests/training/test_loop.py",
+    "training.validate_every": "tests/training/test_loop.py",
+    "training.checkpoint_every": "tests/training/test_loop.py",
+    "training.clip": "tests/training/test_loop.py",
+    "scoring.reciprocal": "tests/evaluation/test_cross_modality.py",
+}
+SMALL = {"data.people": 16, "data.val_people": 4, "data.test_people": 4, "data.shots": 2,
+         "training.batch_size": 8, "data.images_per_person": 2}
+BASE = {  # a field is looked at where the component that reads it is in use
+    "expansion.branches": {"expansion.name": "cmatm"},
+    "expansion.tokens": {"expansion.name": "cmatm"}, "expansion.drop": {"expansion.name": "ssdec"},
+    "expansion.dropout": {"expansion.name": "cmatm"},
+    "loss.clusters": {"data.labelled": 0.5}, "loss.temperature": {"loss.weights.contrast": 1.0},
+    "stages.resnet": {"stages.backbone": "resnet", "image.dim": 256, "image.stem": False,
+                      "expansion.name": "deen"},
+    "scoring.search": {"data.source": "sysu-mm01:DIR"},
+    "data.trial": {"data.source": "regdb:DIR"},
+}
+OTHER = {  # a second value where the first is a name or twice it makes no sense
+    "image.height": 128, "image.width": 64, "image.patch": 48, "image.dim": 64, "image.layers": 8,
+    "image.activation": "gelu", "image.dropout": 0.5, "stages.backbone": "resnet",
+    "stages.low": "stage0", "stages.neck": "linear", "stages.resnet": 18, "data.flip": 0.0,
+    "expansion.name": "dee", "expansion.dropout": 0.5, "expansion.drop": 0.6,
+    "loss.orthogonality": "patches", "training.optimizer": "adam", "data.paired": 0.9,
+    "scoring.direction": "visible_to_infrared", "scoring.search": "indoor", "data.trial": 2,
+    "data.labelled": 0.5, "loss.clusters": 6, "data.erasing": 0.0, "data.channel_exchange": 0.0, "data.images_per_person": 4,
+}
+
+
+def second(name, value):
+    if name in OTHER:
+        return OTHER[name]
+    if isinstance(value, bool):
+        return not value
+    if value is None:
+        return 3
+    return value * 2 if value else 1
+
+
+def observe(experiment):
+    """Everything an experiment fixes, as plain numbers: batch, model, losses, optimizer, rules."""
+    drawn = change(experiment, {"data.source": "drawn"})
+    data = load_pairs(drawn.data, (experiment.image.height, experiment.image.width))
+    batch = PairBatches(data.train, drawn)(1, progress=0.6)
+    seen = [len(data.train.visible.records), len(data.val.visible.records),
+            len(data.test.visible.records), batch.visible.shape, batch.visible.sum().item(),
+            batch.infrared.sum().item(), batch.pid.tolist(), str(protocol(experiment))]
+    model = build(experiment, data.classes)
+    seen.append([tuple(p.shape) for p in model.state_dict().values()])
+    optimizer = build_optimizer(experiment.training,
+                                [p for p in model.parameters() if p.requires_grad])
+    seen += [type(optimizer).__name__, optimizer.param_groups[0]["weight_decay"],
+             [learning_rate(experiment.training, k, 100) for k in (0, 3, 50, 99)],
+             experiment.training.batches_per_epoch]
+    torch.manual_seed(0)
+    out = model(batch.visible, batch.infrared)
+    loss = InfraredTotalLoss(experiment.loss, model.classifier.in_features)
+    terms = loss(out, batch.pid)
+    seen.append({k: round(v.item(), 5) for k, v in terms.items()})
+    seen.append(np.round(out.pooled[0].detach().numpy(), 4).tolist())
+    return repr(seen)
+
+
+@pytest.fixture(scope="module")
+def seen_before():
+    return {}
+
+
+FIELDS = sorted(set(flatten(preset("embednet_corrected"))) - ELSEWHERE.keys())
+
+
+@pytest.mark.slow
+@pytest.mark.covers("V29", "V11", "V12")
+@pytest.mark.parametrize("name", FIELDS)
+def test_changing_a_field_changes_something(name, seen_before, cache):
+    more = BASE.get(name, {})
+    base = change(preset("embednet_corrected"), SMALL | more)
+    key = tuple(sorted(more.items()))
+    if key not in seen_before:
+        seen_before[key] = observe(base)
+        assert observe(base) == seen_before[key]  # the observer itself is steady
+    try:
+        other = observe(change(base, {name: second(name, flatten(base)[name])}))
+    except ValueError as refused:  # a value that is checked is not ignored
+        assert str(refused), name
+    else:
+        assert other != seen_before[key], name
