@@ -37,11 +37,24 @@ TEXT_IMAGE = {  # title → path into a report
     "upper colour in tokens": ("probes", "baselines", "tokens", "outfit/upper_colour", "above"),
     "the same, random projection": ("probes", "baselines", "random projection",
                                     "outfit/upper_colour", "above"),
-    "unbiased CKA": ("dependence", "cka"),
-    "parameters (M)": ("parameters",),
-    "step (s)": ("step_seconds",),
-    "memory (GB)": ("memory_gb",),
+    "dependence of the two, CKA": ("dependence", "cka"),
+    **COSTS,
 }
+VISIBLE_INFRARED = {
+    "R1 infrared → visible": ("tables", "test", "infrared_to_visible", "r1"),
+    "mAP infrared → visible": ("tables", "test", "infrared_to_visible", "map"),
+    "mINP infrared → visible": ("tables", "test", "infrared_to_visible", "minp"),
+    "R1, re-ranked": ("tables", "test", "infrared_to_visible_reranked", "r1"),
+    "R1 visible → infrared": ("tables", "test", "visible_to_infrared", "r1"),
+    "mAP visible → infrared": ("tables", "test", "visible_to_infrared", "map"),
+    "mINP visible → infrared": ("tables", "test", "visible_to_infrared", "minp"),
+    "modality gap": ("modality_gap",),
+    "view similarity": ("view_similarity",),
+    "multiply-adds (M)": ("multiplications",),
+    **COSTS,
+}
+SCORES = {Experiment.task: TEXT_IMAGE, InfraredExperiment.task: VISIBLE_INFRARED}
+MILLIONS = (("parameters",), ("multiplications",))
 T_95 = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78}  # two-sided 95 % of Student's t, by number of seeds
 
 

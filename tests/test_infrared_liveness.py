@@ -44,7 +44,8 @@ OTHER = {  # a second value where the first is a name or twice it makes no sense
     "expansion.name": "dee", "expansion.dropout": 0.5, "expansion.drop": 0.6,
     "loss.orthogonality": "patches", "training.optimizer": "adam", "data.paired": 0.9,
     "scoring.direction": "visible_to_infrared", "scoring.search": "indoor", "data.trial": 2,
-    "data.labelled": 0.5, "loss.clusters": 6, "data.erasing": 0.0, "data.channel_exchange": 0.0, "data.images_per_person": 4,
+    "data.labelled": 0.5, "loss.clusters": 6, "data.erasing": 0.0, "data.channel_exchange": 0.0,
+    "data.images_per_person": 4,
 }
 
 

@@ -122,7 +122,8 @@ CHOICES = {
     "data.trial": tuple(range(1, 11)),
 }
 LEAST = {
-    "data.paired": 0, "data.labelled": 0, "loss.clusters": 0, "data.erasing": 0, "data.channel_exchange": 0, "stages.depth": 1,
+    "data.paired": 0, "data.labelled": 0, "data.erasing": 0, "data.channel_exchange": 0,
+    "loss.clusters": 0, "stages.depth": 1,
     "expansion.heads": 1, "expansion.branches": 1, "expansion.tokens": 1, "expansion.drop": 0,
     "loss.margin": 0, "loss.cpm_margin": 0, "loss.temperature": 1e-6, "loss.label_smoothing": 0,
     "scoring.shots": 1, "scoring.trials": 1,

@@ -29,6 +29,27 @@ def test_a1_softmax_of_half_the_identity_is_nearly_uniform():
         assert math.log(99 * (n - 1)) == pytest.approx(score, abs=0.01)
 
 
+@pytest.mark.covers("V34", "V32")
+def test_a1_the_worked_example_with_two_heads():
+    """Two pictures, four patches, width 8, two heads: with Q = K = V = the first four channels."""
+    x = torch.eye(4, 8).repeat(2, 1, 1)                           # (2, 4, 8), and not 8 × 8
+    first = x[..., :4]
+    weights = (first @ first.transpose(1, 2) / 4 ** 0.5).softmax(dim=-1)
+    head = weights @ first
+    assert (head - first).abs().max().item() == pytest.approx(1 - 0.35466, abs=1e-4)  # not V
+    module = nn.MultiheadAttention(8, 2, bias=False, batch_first=True)
+    with torch.no_grad():
+        module.in_proj_weight.copy_(torch.cat([torch.eye(8)] * 3))
+        module.out_proj.weight.copy_(torch.eye(8))
+    whole, maps = module(x, x, x, average_attn_weights=False)
+    assert torch.allclose(whole[..., :4], head, atol=1e-6)
+    assert torch.allclose(maps[:, 0], weights, atol=1e-6)
+    assert torch.allclose(maps[:, 1], torch.full((2, 4, 4), 0.25))  # head 2 sees zeros: all alike
+    row = (4 * torch.eye(4)).softmax(dim=-1)[0, 0].item()
+    assert row < 0.99 < (5.7 * torch.eye(4)).softmax(dim=-1)[0, 0].item()
+
+
+@pytest.mark.covers("V33")
 def test_a3_other_weights_may_give_the_same_attention():
     torch.manual_seed(0)
     x = torch.randn(10, 16, dtype=torch.float64)
