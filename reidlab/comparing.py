@@ -37,7 +37,7 @@ TEXT_IMAGE = {  # title → path into a report
     "upper colour in tokens": ("probes", "baselines", "tokens", "outfit/upper_colour", "above"),
     "the same, random projection": ("probes", "baselines", "random projection",
                                     "outfit/upper_colour", "above"),
-    "dependence of the two, CKA": ("dependence", "cka"),
+    "unbiased CKA": ("dependence", "cka"),
     **COSTS,
 }
 VISIBLE_INFRARED = {
