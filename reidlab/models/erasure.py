@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 RIDGE = 1e-3   # of the mean variance, added before whitening
-DIRECTIONS = 60  # principal directions of the captions that are looked at
+DIRECTIONS = 80  # principal directions of the captions that are looked at
 
 
 class Erasure(nn.Module):

@@ -106,7 +106,7 @@ class TextImageTask:
         return erased | {"val/R1": report.r1, "val/R5": report.r5, "val/mAP": report.map,
                          "val/mINP": report.minp}
 
-    def fit_erasure(self, model: nn.Module, most: int = 6000) -> dict[str, float]:
+    def fit_erasure(self, model: nn.Module, most: int = 12_000) -> dict[str, float]:
         """Fit the erasure, where the model has one, on training pictures and their captions."""
         if not self.experiment.heads.erase:
             return {}
