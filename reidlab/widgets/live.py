@@ -1,5 +1,4 @@
 """Watch runs while they train: one picture that is replaced, one line of progress."""
-import io
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,6 +11,7 @@ from reidlab.plots.curves import training_curves
 from reidlab.plots.style import figure
 from reidlab.runs.folder import RunFolder
 from reidlab.training.launch import train_all
+from reidlab.widgets.panel import png
 
 
 class LiveCurves:
@@ -51,7 +51,7 @@ class LiveCurves:
         logs = {name: rows for name, rows in logs.items() if rows}
         lines = [progress(name, logs[name]) for name in running if name in logs]
         if lines:
-            self.image.value = as_png(training_curves(logs, self._figure))
+            self.image.value = png(training_curves(logs, self._figure))
             self.line.value = "<br>".join(lines)
             print(f"[{time.monotonic() - began:4.0f} s] {'; '.join(lines)}", flush=True)
 
@@ -64,9 +64,3 @@ def progress(name: str, rows: list[dict]) -> str:
     return text + (f", val R1 {100 * seen['val/R1']:.1f} mAP {100 * seen['val/mAP']:.1f}"
                    if seen else "")
 
-
-def as_png(fig) -> bytes:
-    """PNG bytes of a figure."""
-    out = io.BytesIO()
-    fig.savefig(out, format="png")
-    return out.getvalue()

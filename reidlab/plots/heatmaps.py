@@ -1,0 +1,71 @@
+"""Matrices and attention as pictures: every cell is a weight, 0 is the light end."""
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from reidlab.plots.style import figure, styled
+
+MOST_NUMBERS = 10  # cells a side up to which each cell shows its number
+
+
+@styled
+def matrices(found: dict[str, np.ndarray], *, rows: str, columns: str, most: float | None = None,
+             label: str = "weight") -> Figure:
+    """Matrices side by side on one scale.
+
+    Args:
+        found: title → (n, m) values of at least 0.
+        rows, columns: what an index along each side is.
+        most: value of the dark end; the largest value by default.
+        label: of the colour bar, with its unit.
+    """
+    fig = figure(2.9 * len(found) + 0.7, 3.0)
+    most = most or max(float(np.max(values)) for values in found.values())
+    axes = fig.subplots(1, len(found), squeeze=False)[0]
+    for axis, (title, values) in zip(axes, found.items(), strict=True):
+        shown = matrix(axis, np.asarray(values), most)
+        axis.set_title(title)
+        axis.set_xlabel(columns)
+    axes[0].set_ylabel(rows)
+    fig.colorbar(shown, ax=list(axes), label=label, shrink=0.85)
+    return fig
+
+
+def matrix(axis: Axes, values: np.ndarray, most: float):
+    """One matrix, with numbers where they can be read."""
+    shown = axis.imshow(values, cmap="Blues", vmin=0, vmax=most, interpolation="nearest")
+    axis.grid(False)
+    axis.set_xticks(range(values.shape[1]) if values.shape[1] <= MOST_NUMBERS else [])
+    axis.set_yticks(range(values.shape[0]) if values.shape[0] <= MOST_NUMBERS else [])
+    if max(values.shape) <= MOST_NUMBERS:
+        for (r, c), value in np.ndenumerate(values):
+            axis.text(c, r, f"{value:.2f}", ha="center", va="center", fontsize=8,
+                      color="white" if value > 0.6 * most else "0.15")
+    return shown
+
+
+@styled
+def lines(curves: dict[str, tuple], *, x: str, y: str, log: bool = False,
+          marks: dict[str, float] | None = None) -> Figure:
+    """Curves over one axis, each with a style of its own.
+
+    Args:
+        curves: name → (x values, y values).
+        x, y: axis labels, with units.
+        log: a logarithmic x axis.
+        marks: name → height of a dotted line, such as chance.
+    """
+    fig = figure(5.6, 3.1)
+    axis = fig.subplots()
+    for style, (name, (xs, ys)) in zip(("-", "--", "-.", ":") * 3, curves.items(), strict=False):
+        axis.plot(xs, ys, style, label=name)
+    for name, height in (marks or {}).items():
+        axis.axhline(height, color="0.4", linestyle=":", linewidth=1)
+        axis.annotate(name, (1, height), xycoords=("axes fraction", "data"), fontsize=8,
+                      ha="right", va="bottom", color="0.3")
+    if log:
+        axis.set_xscale("log")
+    axis.set_xlabel(x)
+    axis.set_ylabel(y)
+    axis.legend()
+    return fig

@@ -1,0 +1,84 @@
+"""Controls above one picture: a pure function of their values draws it."""
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import ipywidgets
+from IPython.display import display
+from matplotlib.figure import Figure
+
+from reidlab.files import write_whole
+
+_OPEN: dict[str, "Panel"] = {}  # callbacks live as long as their panel stands here
+
+
+class Panel:
+    """A named panel; opening another of the same name closes it.
+
+    Widget traits survive a page reload, printed output does not: the picture is a trait, and
+    nothing is printed.
+
+    Args:
+        name: of the panel; a cell that is run again replaces its own.
+        view: control values → Figure, or PNG bytes; it must not touch anything else.
+        controls: argument of `view` → ipywidgets control with a ``value``.
+    """
+
+    def __init__(self, name: str, view: Callable, **controls: ipywidgets.Widget):
+        previous = _OPEN.pop(name, None)
+        if previous is not None:
+            previous.close()
+        self.name, self.view, self.controls = name, view, controls
+        self.image = ipywidgets.Image(format="png")
+        self.fault = ipywidgets.HTML()
+        self.box = ipywidgets.VBox([ipywidgets.HBox(list(controls.values()),
+                                                    layout={"flex_flow": "row wrap"}),
+                                    self.image, self.fault])
+        for control in controls.values():
+            control.observe(self._changed, names="value")
+        _OPEN[name] = self
+        self.draw()
+
+    @property
+    def values(self) -> dict:
+        """What the controls say now."""
+        return {name: control.value for name, control in self.controls.items()}
+
+    def draw(self) -> None:
+        """Draw the picture anew; what went wrong is shown under it."""
+        try:
+            self.image.value = png(self.view(**self.values))
+            self.fault.value = ""
+        except ValueError as fault:
+            self.fault.value = f"<span style='color:#b3261e'>{fault}</span>"
+
+    def show(self) -> None:
+        """Display the panel in the running cell."""
+        display(self.box)
+
+    def close(self) -> None:
+        """Take the panel off every page and let its callbacks go."""
+        for control in self.controls.values():
+            control.unobserve_all()
+            control.close()
+        for part in (self.image, self.fault, self.box):
+            part.close()
+        self.view = None
+
+    def save(self, file: Path | str, **values) -> Path:
+        """Write the picture at given control values, for readers without a kernel."""
+        drawn = png(self.view(**self.values | values))
+        write_whole(Path(file), lambda out: out.write(drawn))
+        return Path(file)
+
+    def _changed(self, change) -> None:
+        self.draw()
+
+
+def png(drawn) -> bytes:
+    """PNG bytes of a figure; bytes pass through."""
+    if isinstance(drawn, Figure):
+        out = io.BytesIO()
+        drawn.savefig(out, format="png")
+        return out.getvalue()
+    return drawn

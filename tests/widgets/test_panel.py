@@ -1,0 +1,58 @@
+"""Panels: a control changes the picture, a cell run again leaves nothing behind."""
+import gc
+import weakref
+
+import ipywidgets
+import torch
+
+from reidlab.plots.heatmaps import lines, matrices
+from reidlab.widgets.panel import Panel, png
+
+
+def slider(value=1):
+    return ipywidgets.IntSlider(value=value, min=0, max=5)
+
+
+def test_a_control_changes_the_picture_and_a_wrong_value_says_so():
+    def view(k):
+        if k == 5:
+            raise ValueError("five is too many")
+        return bytes([k])
+    panel = Panel("test", view, k=slider())
+    assert panel.image.value == bytes([1]) and panel.values == {"k": 1}
+    panel.controls["k"].value = 3
+    assert panel.image.value == bytes([3])
+    panel.controls["k"].value = 5
+    assert "five is too many" in panel.fault.value and panel.image.value == bytes([3])
+    panel.controls["k"].value = 2
+    assert panel.fault.value == ""
+
+
+def test_running_a_cell_again_closes_the_panel_and_lets_its_tensors_go():
+    held = torch.zeros(10)
+    seen = weakref.ref(held)
+    first = Panel("again", lambda k, held=held: bytes([k + len(held)]), k=slider())
+    del held
+    gone, control = weakref.ref(first), first.controls["k"]
+    second = Panel("again", lambda k: bytes([k]), k=slider(4))
+    assert first.view is None and second.image.value == bytes([4])
+    control.value = 0  # what a stale page may still send
+    del first, control
+    gc.collect()
+    assert gone() is None and seen() is None
+
+
+def test_a_panel_is_saved_for_readers_without_a_kernel(tmp_path):
+    panel = Panel("saved", lambda k: bytes([k]), k=slider())
+    assert panel.save(tmp_path / "p.png", k=5).read_bytes() == bytes([5])
+    assert panel.values == {"k": 1}
+
+
+def test_heat_maps_and_lines_have_labels_and_units():
+    figure = matrices({"a": torch.eye(3).numpy(), "b": torch.ones(3, 3).numpy()},
+                      rows="asks", columns="answers")
+    axes = figure.axes
+    assert axes[0].get_ylabel() == "asks" and axes[1].get_xlabel() == "answers"
+    assert [t.get_text() for t in axes[0].texts][:3] == ["1.00", "0.00", "0.00"]
+    figure = lines({"a": ([1, 2], [3, 4])}, x="steps", y="loss (nats)", marks={"chance": 3.5})
+    assert figure.axes[0].get_xlabel() == "steps" and png(figure)[:4] == b"\x89PNG"
