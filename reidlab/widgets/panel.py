@@ -24,7 +24,7 @@ class Panel:
         controls: argument of `view` → ipywidgets control with a ``value``.
     """
 
-    def __init__(self, name: str, view: Callable, **controls: ipywidgets.Widget):
+    def __init__(self, name: str, view: Callable, /, **controls: ipywidgets.Widget):
         previous = _OPEN.pop(name, None)
         if previous is not None:
             previous.close()

@@ -1,0 +1,43 @@
+"""Bars side by side: what differs between designs, part by part."""
+import numpy as np
+from matplotlib.figure import Figure
+
+from reidlab.plots.style import figure, styled
+
+
+@styled
+def bars(found: dict[str, dict[str, float]], *, y: str, log: bool = False,
+         marks: dict[str, float] | None = None) -> Figure:
+    """One group of bars a part, one bar a design; a zero is written as 0.
+
+    Args:
+        found: design → part → value of at least 0.
+        y: label of the values, with unit.
+        log: a logarithmic axis.
+        marks: name → height of a dotted line, such as chance.
+    """
+    parts = list(dict.fromkeys(part for values in found.values() for part in values))
+    fig = figure(max(5.0, 0.75 * len(parts) + 1.6), 3.1)
+    axis = fig.subplots()
+    width = 0.8 / len(found)
+    drawn = [v for values in found.values() for v in values.values() if v > 0]
+    for k, (name, values) in enumerate(found.items()):
+        place = np.arange(len(parts)) + (k - (len(found) - 1) / 2) * width
+        heights = [values.get(part, 0.0) for part in parts]
+        axis.bar(place, heights, width * 0.92, label=name, hatch=("", "//", "..", "xx")[k % 4],
+                 edgecolor="white")
+        for x, height in zip(place, heights, strict=True):
+            if height == 0:
+                axis.text(x, min(drawn, default=0) if log else 0, "0", ha="center", va="bottom",
+                          fontsize=8)
+    for name, height in (marks or {}).items():
+        axis.axhline(height, color="0.4", linestyle=":", linewidth=1)
+        axis.annotate(name, (1, height), xycoords=("axes fraction", "data"), fontsize=8,
+                      ha="right", va="bottom", color="0.3")
+    if log:
+        axis.set_yscale("log")
+    axis.set_xticks(range(len(parts)), parts, rotation=25 if len(parts) > 6 else 0,
+                    ha="right" if len(parts) > 6 else "center")
+    axis.set_ylabel(y)
+    axis.legend(loc="best")
+    return fig
