@@ -26,6 +26,9 @@ PERSON = {  # factor: (values, probabilities); hair style and beard depend on se
     "glasses": (("none", "glasses", "sunglasses"), (0.6, 0.25, 0.15)),
     "gait": (("relaxed", "brisk", "heavy"), (0.5, 0.3, 0.2)),
 }
+STATURE = {"short": 0.84, "average": 0.92, "tall": 1.0}   # of the frame a tall person fills
+GIRTH = {"slim": 0.82, "average": 1.0, "heavy": 1.30}     # of an average body's widths
+STRIDE = {"relaxed": 0.8, "brisk": 1.15, "heavy": 0.6}    # of an average step
 HAIR_STYLES = ("bald", "short", "curly", "bob", "long", "ponytail", "bun")
 HAIR_OF = {"man": (0.16, 0.46, 0.16, 0.10, 0.08, 0.02, 0.02),
            "woman": (0.00, 0.16, 0.14, 0.20, 0.24, 0.14, 0.12)}

@@ -15,11 +15,14 @@ from reidlab.data import captions, render
 from reidlab.data.factors import (
     BEARDS,
     COLOURS,
+    GIRTH,
     HAIR_OF,
     HAIR_STYLES,
     OUTFIT,
     PERSON,
     SCENE,
+    STATURE,
+    STRIDE,
     VIEWS,
 )
 
@@ -111,12 +114,41 @@ class World:
         """The picture of `person` in `outfit`, the `shot`-th time it was taken."""
         parts = {"person": self.person(person), "outfit": self.outfit(outfit),
                  "scene": self.scene(person, outfit, shot)}
+        return self._drawn(parts, self._words(person, outfit, shot))
+
+    def _drawn(self, parts: dict[str, dict], words: np.random.Generator) -> Drawing:
         image, infrared, labels = render.render(*parts.values(), size=self.size)
-        said = captions.describe(*parts.values(), self._words(person, outfit, shot))
+        said = captions.describe(*parts.values(), words)
         factors = {f"{kind}/{name}": value for kind, group in parts.items()
                    for name, value in group.items()}
         return Drawing(image, infrared, labels, said.id_caption, said.cloth_caption, factors,
                        {"id": said.id_facts, "cloth": said.cloth_facts})
+
+    def draw_changed(self, person: int, outfit: int, shot: int, changes: dict) -> Drawing:
+        """The same picture with some factors changed by hand.
+
+        Args:
+            person, outfit, shot: the picture to start from.
+            changes: such as ``{"person/hair_colour": "red", "scene/yaw": 90.0}``.
+
+        Raises:
+            ValueError: an unknown factor.
+        """
+        parts = {"person": self.person(person), "outfit": self.outfit(outfit),
+                 "scene": self.scene(person, outfit, shot)}
+        for name, value in changes.items():
+            kind, _, factor = name.partition("/")
+            if kind not in parts or factor not in parts[kind]:
+                raise ValueError(f"unknown factor {name!r}; known are the keys of factors, such "
+                                 "as person/hair_colour")
+            parts[kind][factor] = value
+        who, scene = parts["person"], parts["scene"]
+        before = self.person(person)
+        who["stature"] += STATURE[who["height"]] - STATURE[before["height"]]
+        who["girth"] += GIRTH[who["build"]] - GIRTH[before["build"]]
+        who["stride"] = STRIDE[who["gait"]]
+        scene["view"] = VIEWS[int((scene["yaw"] + 22.5) // 45) % 8]
+        return self._drawn(parts, self._words(person, outfit, shot))
 
     def picture(self, person: int, outfit: int, shot: int) -> np.ndarray:
         """(H, W, 3) uint8: the visible picture alone, without captions; what training reads."""
@@ -150,13 +182,11 @@ def _person(seed: int, person: int) -> tuple:
     who = {name: _pick(rng, *choice) for name, choice in PERSON.items()}
     who["hair_style"] = _pick(rng, HAIR_STYLES, HAIR_OF[who["sex"]])
     who["beard"] = _pick(rng, BEARDS, (0.55, 0.15, 0.3) if who["sex"] == "man" else (1, 0, 0))
-    stature = {"short": 0.84, "average": 0.92, "tall": 1.0}[who["height"]]
-    girth = {"slim": 0.82, "average": 1.0, "heavy": 1.30}[who["build"]]
-    who["stature"] = stature + 0.04 * (rng.random() - 0.5)  # of the frame a tall person fills
-    who["girth"] = girth + 0.10 * (rng.random() - 0.5)
+    who["stature"] = STATURE[who["height"]] + 0.04 * (rng.random() - 0.5)
+    who["girth"] = GIRTH[who["build"]] + 0.10 * (rng.random() - 0.5)
     who["leg_share"] = 0.47 + 0.05 * rng.random()           # of the stature
     who["shoulder"] = (1.06 if who["sex"] == "man" else 0.92) + 0.08 * (rng.random() - 0.5)
-    who["stride"] = {"relaxed": 0.8, "brisk": 1.15, "heavy": 0.6}[who["gait"]]
+    who["stride"] = STRIDE[who["gait"]]
     return tuple(who.items())
 
 

@@ -3,8 +3,11 @@ import textwrap
 from pathlib import Path
 
 import numpy as np
+import seaborn as sns
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
+from reidlab.data.world import PARTS, Drawing
 from reidlab.files import write_whole
 from reidlab.plots.style import COLOURS, figure, styled
 
@@ -33,6 +36,28 @@ def contact_sheet(rows: list[list[np.ndarray]], titles: list[str] | None = None,
         if labels:
             axes[r, 0].text(-0.12, 0.5, labels[r], rotation=90, ha="right", va="center",
                             fontsize=8, transform=axes[r, 0].transAxes)
+    return fig
+
+
+@styled
+def portrait(drawing: Drawing) -> Figure:
+    """One drawn picture by day and by night, its true parts, and what is said of it."""
+    fig = figure(7.6, 3.6)
+    axes = fig.subplots(1, 3)
+    shown = [("visible", drawing.image), ("infrared", drawing.infrared)]
+    for axis, (title, picture) in zip(axes, shown, strict=False):
+        axis.imshow(picture, interpolation="nearest")
+        axis.set_title(title)
+    colours = [(0.94, 0.94, 0.94), *sns.color_palette("colorblind", len(PARTS) - 1)]
+    axes[2].imshow(np.array(colours)[drawing.parts], interpolation="nearest")
+    axes[2].set_title("true parts")
+    there = [k for k in np.unique(drawing.parts) if k]
+    axes[2].legend(handles=[Patch(color=colours[k], label=PARTS[k]) for k in there], fontsize=8,
+                   loc="center left", bbox_to_anchor=(1.02, 0.5))
+    for axis in axes:
+        axis.set_axis_off()
+    fig.suptitle(_wrapped(drawing.id_caption, 100) + "\n" + _wrapped(drawing.cloth_caption, 100),
+                 fontsize=8.5)
     return fig
 
 

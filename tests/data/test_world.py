@@ -128,3 +128,20 @@ def test_unusable_worlds_are_refused(bad):
 def test_unusable_keys_are_refused(key):
     with pytest.raises(ValueError, match="integer of at least 0"):
         World().draw(*key)
+
+
+def test_a_factor_changed_by_hand_changes_what_it_should_and_nothing_else():
+    world = World(0, (96, 48))
+    plain = world.draw(3, 7, 0)
+    same = world.draw_changed(3, 7, 0, {})
+    assert np.array_equal(plain.image, same.image) and plain.id_caption == same.id_caption
+    dyed = world.draw_changed(3, 7, 0, {"outfit/upper_colour": "white"})
+    changed = (dyed.image != plain.image).any(axis=2)
+    worn = np.isin(plain.parts, [PARTS.index("upper"), PARTS.index("lower")])
+    assert changed[worn].any() and changed[~worn].mean() < 0.02
+    assert np.array_equal(dyed.infrared, plain.infrared)
+    tall = world.draw_changed(3, 7, 0, {"person/height": "tall"})
+    short = world.draw_changed(3, 7, 0, {"person/height": "short"})
+    assert (tall.parts > 0).sum() > 1.1 * (short.parts > 0).sum()
+    with pytest.raises(ValueError, match="unknown factor 'person/mood'"):
+        world.draw_changed(3, 7, 0, {"person/mood": "good"})

@@ -6,6 +6,7 @@ import ipywidgets
 import torch
 
 from reidlab.plots.heatmaps import lines, matrices
+from reidlab.widgets.explorer import people_explorer
 from reidlab.widgets.panel import Panel, png
 
 
@@ -56,3 +57,15 @@ def test_heat_maps_and_lines_have_labels_and_units():
     assert [t.get_text() for t in axes[0].texts][:3] == ["1.00", "0.00", "0.00"]
     figure = lines({"a": ([1, 2], [3, 4])}, x="steps", y="loss (nats)", marks={"chance": 3.5})
     assert figure.axes[0].get_xlabel() == "steps" and png(figure)[:4] == b"\x89PNG"
+
+
+def test_the_explorer_turns_one_factor_at_a_time():
+    panel = people_explorer(size=(96, 48))
+    first = panel.image.value
+    panel.controls["person__hair_colour"].value = "red"
+    red = panel.image.value
+    panel.controls["yaw"].value = 90
+    assert len({first, red, panel.image.value}) == 3 and panel.fault.value == ""
+    panel.controls["person__hair_colour"].value = "as drawn"
+    panel.controls["yaw"].value = -15
+    assert panel.image.value == first
