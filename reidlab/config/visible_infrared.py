@@ -35,7 +35,7 @@ class Stages:
     chained: bool = True             # False, as written: each stage embeds the picture anew
     low: str = "previous"            # lower view of MFA: previous stage, stage0, or none
     depth: int = 1                   # transformer layers of stage 4
-    neck: str = "bnneck"             # bnneck, or linear (the note's Linear, BatchNorm, ReLU)
+    neck: str = "bnneck"             # bnneck, bnneck_by_modality, or linear as the note has it
     resnet: int = 50                 # depth of the resnet: 50, 18 or 10; its width is image.dim
 
 
@@ -75,6 +75,7 @@ class InfraredLoss:
     cpm_margin: float = 0.2          # of the centres
     label_smoothing: float = 0.0     # of cls
     temperature: float = 0.1         # of contrast
+    contrast_over: str = "kinds"     # kinds: visible against infrared; all: every picture too
     orthogonality: str = "branches"  # branches, patches (note 004) or inner (DEEN)
     clusters: int = 0                # groups found among unnamed pictures; 0 leaves those out
 
@@ -115,7 +116,8 @@ CHOICES = {
     "stages.backbone": ("dual_vit", "resnet"),
     "stages.low": ("previous", "stage0", "none"),
     "stages.resnet": (50, 18, 10),
-    "stages.neck": ("bnneck", "linear"),
+    "stages.neck": ("bnneck", "bnneck_by_modality", "linear"),
+    "loss.contrast_over": ("kinds", "all"),
     "loss.orthogonality": ("branches", "patches", "inner"),
     "scoring.direction": ("infrared_to_visible", "visible_to_infrared"),
     "scoring.search": ("all", "indoor"),

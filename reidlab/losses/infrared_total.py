@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from reidlab.config import InfraredLoss
 from reidlab.losses.clustering import OnlineClusters
-from reidlab.losses.contrastive import multi_positive
+from reidlab.losses.contrastive import multi_positive, same_person_other_picture
 from reidlab.losses.identity import classification
 from reidlab.losses.metric import batch_hard_triplet, centre_pairs, modality_gap
 from reidlab.losses.orthogonality import between_patches, between_views, between_views_inner
@@ -76,6 +76,9 @@ class InfraredTotalLoss(nn.Module):
         if self.groups is not None:
             found = self.groups(rows)  # −2, −3, …: never a name
             labels, taking_part = torch.where(labels < 0, -2 - found, labels), labels == labels
+        if self.config.contrast_over == "all":
+            return same_person_other_picture(rows[taking_part], labels[taking_part],
+                                             temperature=self.config.temperature)
         visible, infrared = ((out.modality == kind) & taking_part for kind in (0, 1))
         return multi_positive(rows[visible], rows[infrared], labels[visible], labels[infrared],
                               temperature=self.config.temperature)

@@ -1,32 +1,75 @@
 """Between the pooled vector and the classifier. Shapes: R rows, D width."""
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from reidlab.errors import ReidlabError
 
 
-def bnneck(dim: int) -> nn.Module:
+class BNNeck(nn.Module):
     """BatchNorm whose shift stays zero: triplets before it, classification behind it.
 
     Source: arXiv:1903.07071.
     """
+
+    def __init__(self, dim: int):
+        super().__init__()
+        self.norm = unshifted(dim)
+
+    def forward(self, pooled: Tensor, modality: Tensor) -> Tensor:
+        """(R, D), (R,) → (R, D)."""
+        return self.norm(pooled)
+
+
+class ModalityBNNeck(nn.Module):
+    """A BatchNorm for each kind of light: what all pictures of one kind share drops out.
+
+    From scratch the distance between the two kinds is several times what people differ by within
+    one, and one BatchNorm for both keeps it. Running statistics serve either kind alone.
+
+    Source: arXiv:1906.03950 (domain-specific batch normalisation).
+    """
+
+    def __init__(self, dim: int):
+        super().__init__()
+        self.norms = nn.ModuleList([unshifted(dim), unshifted(dim)])
+
+    def forward(self, pooled: Tensor, modality: Tensor) -> Tensor:
+        """(R, D), (R,) → (R, D)."""
+        out = torch.empty_like(pooled)
+        for kind, norm in enumerate(self.norms):
+            rows = modality == kind
+            if rows.any():
+                out[rows] = norm(pooled[rows]).to(out.dtype)
+        return out
+
+
+class LinearNeck(nn.Module):
+    """The note's bottleneck: Linear, BatchNorm, ReLU.
+
+    Source: note 004 §2.5.
+    """
+
+    def __init__(self, dim: int):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(dim, dim), nn.BatchNorm1d(dim), nn.ReLU())
+
+    def forward(self, pooled: Tensor, modality: Tensor) -> Tensor:
+        """(R, D), (R,) → (R, D)."""
+        return self.layers(pooled)
+
+
+def unshifted(dim: int) -> nn.BatchNorm1d:
+    """A BatchNorm without a trained shift."""
     norm = nn.BatchNorm1d(dim)
     norm.bias.requires_grad_(False)
     return norm
 
 
-def linear_neck(dim: int) -> nn.Module:
-    """The note's bottleneck: Linear, BatchNorm, ReLU.
-
-    Source: note 004 §2.5.
-    """
-    return nn.Sequential(nn.Linear(dim, dim), nn.BatchNorm1d(dim), nn.ReLU())
-
-
-NECKS = {"bnneck": bnneck, "linear": linear_neck}
+NECKS = {"bnneck": BNNeck, "bnneck_by_modality": ModalityBNNeck, "linear": LinearNeck}
 
 
 def build_neck(name: str, dim: int) -> nn.Module:
-    """The neck called `name`: (R, D) → (R, D)."""
+    """The neck called `name`: (R, D), (R,) modality → (R, D)."""
     if name not in NECKS:
         raise ReidlabError(f"unknown stages.neck {name!r}; known: {', '.join(NECKS)}")
     return NECKS[name](dim)

@@ -93,7 +93,7 @@ class CrossModal(nn.Module):
         made = (self.expansion(tokens, modality) if self.expansion is not None
                 else Expanded(tokens, tokens.mean(dim=1)[None]))
         pooled = self.last_stage(made.tokens).mean(dim=1)
-        features = self.neck(pooled)
+        features = self.neck(pooled, modality.repeat(made.extra + 1))
         after = made.tokens.mean(dim=1).view(made.extra + 1, len(tokens), -1)
         out = InfraredOutput(
             pooled=pooled, features=features, logits=self.classifier(features),
@@ -111,7 +111,7 @@ class CrossModal(nn.Module):
             partner[rows] = rows[torch.randperm(len(rows), device=rows.device)]
         mixed, out.kept = cut_mix(tokens, partner, float(torch.rand(())), self.grid)
         out.partner = partner
-        out.mixed_logits = self.classifier(self.neck(self.last_stage(mixed).mean(dim=1)))
+        out.mixed_logits = self.classifier(self.neck(self.last_stage(mixed).mean(dim=1), modality))
 
     def encode(self, image: Tensor, modality: int) -> Tensor:
         """Test features of one kind of picture.

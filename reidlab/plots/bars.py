@@ -39,5 +39,6 @@ def bars(found: dict[str, dict[str, float]], *, y: str, log: bool = False,
     axis.set_xticks(range(len(parts)), parts, rotation=25 if len(parts) > 6 else 0,
                     ha="right" if len(parts) > 6 else "center")
     axis.set_ylabel(y)
-    axis.legend(loc="best")
+    if len(found) > 1:
+        fig.legend(loc="outside upper center", ncols=len(found), fontsize=9)
     return fig

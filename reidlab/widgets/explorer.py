@@ -21,12 +21,12 @@ AS_DRAWN = "as drawn"
 
 
 def people_explorer(seed: int = 0, size: tuple[int, int] = (224, 112), person: int = 3,
-                    outfit: int = 7) -> Panel:
+                    outfit: int = 7, shot: int = 0) -> Panel:
     """A panel with a control for each factor; “as drawn” leaves a factor to the world's seed.
 
     Args:
         seed, size: of the `World`.
-        person, outfit: to start from.
+        person, outfit, shot: to start from.
     """
     world = World(seed, size)
 
@@ -45,7 +45,7 @@ def people_explorer(seed: int = 0, size: tuple[int, int] = (224, 112), person: i
         return ipywidgets.IntSlider(value=value, min=least, max=most, step=step, description=name,
                                     continuous_update=False)
     controls = {"person": slider("person", person, 0, 99),
-                "outfit": slider("outfit", outfit, 0, 99), "shot": slider("shot", 0, 0, 20),
+                "outfit": slider("outfit", outfit, 0, 99), "shot": slider("shot", shot, 0, 20),
                 "yaw": slider("yaw °", -15, -15, 345, 15)}
     controls |= {name.replace("/", "__"): ipywidgets.Dropdown(
         options=[AS_DRAWN, *values], value=AS_DRAWN,
