@@ -31,7 +31,11 @@ BASE = {  # a field is looked at where the component that reads it is in use
     "expansion.branches": {"expansion.name": "cmatm"},
     "expansion.tokens": {"expansion.name": "cmatm"}, "expansion.drop": {"expansion.name": "ssdec"},
     "expansion.dropout": {"expansion.name": "cmatm"},
-    "loss.clusters": {"data.labelled": 0.5}, "loss.temperature": {"loss.weights.contrast": 1.0},
+    "loss.clusters": {"data.labelled": 0.5},
+    "loss.margin": {"loss.metric_from": 0.0},
+    "loss.cpm_margin": {"loss.metric_from": 0.0}, "loss.weights.triplet": {"loss.metric_from": 0.0},
+    "loss.weights.cpm": {"loss.metric_from": 0.0}, "loss.weights.patches": {"data.paired": 0.9},
+    "loss.temperature": {"loss.weights.contrast": 1.0},
     "stages.resnet": {"stages.backbone": "resnet", "image.dim": 256, "image.stem": False,
                       "expansion.name": "deen"},
     "scoring.search": {"data.source": "sysu-mm01:DIR"},
@@ -42,7 +46,8 @@ OTHER = {  # a second value where the first is a name or twice it makes no sense
     "image.activation": "gelu", "image.dropout": 0.5, "stages.backbone": "resnet",
     "stages.low": "stage0", "stages.neck": "linear", "stages.resnet": 18, "data.flip": 0.0,
     "expansion.name": "dee", "expansion.dropout": 0.5, "expansion.drop": 0.6,
-    "loss.orthogonality": "patches", "training.optimizer": "adam", "data.paired": 0.9,
+    "loss.orthogonality": "patches", "loss.metric_from": 0.1, "loss.contrast_over": "all",
+    "training.optimizer": "adam", "data.paired": 0.9,
     "scoring.direction": "visible_to_infrared", "scoring.search": "indoor", "data.trial": 2,
     "data.labelled": 0.5, "loss.clusters": 6, "data.erasing": 0.0, "data.channel_exchange": 0.0,
     "data.images_per_person": 4,
@@ -63,7 +68,7 @@ def observe(experiment):
     """Everything an experiment fixes, as plain numbers: batch, model, losses, optimizer, rules."""
     drawn = change(experiment, {"data.source": "drawn"})
     data = load_pairs(drawn.data, (experiment.image.height, experiment.image.width))
-    batch = PairBatches(data.train, drawn)(1, progress=0.6)
+    batch = PairBatches(data.train, drawn)(1, progress=0.45)
     seen = [len(data.train.visible.records), len(data.val.visible.records),
             len(data.test.visible.records), batch.visible.shape, batch.visible.sum().item(),
             batch.infrared.sum().item(), batch.pid.tolist(), str(protocol(experiment))]
@@ -77,7 +82,7 @@ def observe(experiment):
     torch.manual_seed(0)
     out = model(batch.visible, batch.infrared)
     loss = InfraredTotalLoss(experiment.loss, model.classifier.in_features)
-    terms = loss(out, batch.pid)
+    terms = loss(out, batch.pid, 0.45, batch.aligned)
     seen.append({k: round(v.item(), 5) for k, v in terms.items()})
     seen.append(np.round(out.pooled[0].detach().numpy(), 4).tolist())
     return repr(seen)

@@ -64,6 +64,7 @@ class InfraredWeights:
     contrast: float = 0.0            # visible against infrared, one person together
     alignment: float = 0.0           # distance of the two modalities' means
     cut_mix: float = 0.0             # classification of patches mixed from two people
+    patches: float = 0.0             # patch against patch, while a pair is one shot
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +78,7 @@ class InfraredLoss:
     temperature: float = 0.1         # of contrast
     contrast_over: str = "kinds"     # kinds: visible against infrared; all: every picture too
     orthogonality: str = "branches"  # branches, patches (note 004) or inner (DEEN)
+    metric_from: float = 0.0         # share of training before triplet and cpm set in
     clusters: int = 0                # groups found among unnamed pictures; 0 leaves those out
 
 
@@ -125,7 +127,7 @@ CHOICES = {
 }
 LEAST = {
     "data.paired": 0, "data.labelled": 0, "data.erasing": 0, "data.channel_exchange": 0,
-    "loss.clusters": 0, "stages.depth": 1,
+    "loss.metric_from": 0, "loss.clusters": 0, "stages.depth": 1,
     "expansion.heads": 1, "expansion.branches": 1, "expansion.tokens": 1, "expansion.drop": 0,
     "loss.margin": 0, "loss.cpm_margin": 0, "loss.temperature": 1e-6, "loss.label_smoothing": 0,
     "scoring.shots": 1, "scoring.trials": 1,

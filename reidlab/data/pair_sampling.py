@@ -24,11 +24,13 @@ class PairBatch:
         visible, infrared: (B, 3, H, W); row i of both is the same person.
         pid: (2B,) contiguous training labels, visible rows first; −1 for a picture without a
             name, whose row in the other kind is anybody.
+        aligned: whether row i of both kinds is one shot, in one place: patch for patch the same.
     """
 
     visible: Tensor
     infrared: Tensor
     pid: Tensor
+    aligned: bool = False
 
 
 class PairBatches:
@@ -79,7 +81,7 @@ class PairBatches:
         for n in order[k * self.people_a_batch:(k + 1) * self.people_a_batch]:
             pid = self.people[n]
             visible, infrared = (self._draw(pile[pid], rng) for pile in self.piles)
-            if self.data.source == "drawn" and progress < self.data.paired:
+            if self._aligned(progress):
                 infrared = [self.piles[1][pid][self.piles[0][pid].index(v)] for v in visible]
             for found, more in zip(chosen, (visible, infrared, [int(n)] * self.per_person),
                                    strict=True):
@@ -100,14 +102,19 @@ class PairBatches:
     def __call__(self, step: int, progress: float = 1.0, device="cpu") -> PairBatch:
         """The batch of one step; `progress` is the share of training done."""
         visible, infrared, labels = self.pick(step, progress)
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
         both = []
-        for split, rows in ((self.pair.visible, visible), (self.pair.infrared, infrared)):
-            image = augment(split.images[rows], self.data, generator, len(rows), slice(None))
-            both.append(erase(image, self.data.erasing, generator))
-        both[0] = exchange_channels(both[0], self.data.channel_exchange, generator)
+        for kind, split, rows in ((0, self.pair.visible, visible),
+                                  (1, self.pair.infrared, infrared)):
+            shift = torch.Generator().manual_seed(self.seed * 1_000_003 + step)  # one for both
+            image = augment(split.images[rows], self.data, shift, len(rows), slice(None))
+            hide = torch.Generator().manual_seed(self.seed * 1_000_003 + 2 * step + kind)
+            both.append(erase(image, self.data.erasing, hide))
+        both[0] = exchange_channels(both[0], self.data.channel_exchange, hide)
         labels = torch.tensor(labels + labels, device=device)
-        return PairBatch(both[0].to(device), both[1].to(device), labels)
+        return PairBatch(both[0].to(device), both[1].to(device), labels, self._aligned(progress))
+
+    def _aligned(self, progress: float) -> bool:
+        return self.data.source == "drawn" and progress < self.data.paired
 
 
 def erase(image: Tensor, chance: float, generator: torch.Generator) -> Tensor:

@@ -34,16 +34,23 @@ class InfraredTotalLoss(nn.Module):
         self.groups = OnlineClusters(dim, config.clusters) if config.clusters else None
         self.weights = {k: w for k, w in dataclasses.asdict(config.weights).items() if w}
 
-    def forward(self, out, labels: Tensor) -> dict[str, Tensor]:
-        """Every term, unweighted, and ``total``.
+    def forward(self, out, labels: Tensor, progress: float = 1.0, aligned: bool = False
+                ) -> dict[str, Tensor]:
+        """Every term that has set in, unweighted, and ``total``.
 
         Args:
             out: an `InfraredOutput` of both kinds.
             labels: (R,) training labels in the rows' order, −1 where nobody knows; repeated here
                 for added sets.
+            progress: share of training done, in [0, 1]; the clock of ``metric_from``.
+            aligned: whether row i of both kinds is one shot; ``patches`` needs it.
         """
-        terms = {name: getattr(self, f"_{name}")(out, labels) for name in self.weights}
-        terms["total"] = sum(self.weights[n] * term for n, term in terms.items())
+        waiting = set() if progress >= self.config.metric_from else {"triplet", "cpm"}
+        waiting |= set() if aligned else {"patches"}
+        terms = {name: getattr(self, f"_{name}")(out, labels) for name in self.weights
+                 if name not in waiting}
+        terms["total"] = sum(self.weights[n] * term for n, term in terms.items()
+                             ) if terms else out.pooled.sum() * 0
         return terms
 
     def _cls(self, out, labels):
@@ -85,6 +92,13 @@ class InfraredTotalLoss(nn.Module):
 
     def _alignment(self, out, labels):
         return modality_gap(out.features[:len(labels)], out.modality)
+
+    def _patches(self, out, labels):
+        """Row i of both kinds shows one scene: patch k of one is patch k of the other."""
+        seen = out.patches - out.patches.mean(dim=(0, 1))
+        seen = seen.view(2, -1, seen.shape[-1])                               # (2, B·N, d)
+        place = torch.arange(seen.shape[1], device=seen.device)
+        return multi_positive(*seen, place, place, temperature=self.config.temperature)
 
     def _cut_mix(self, out, labels):
         stayed = F.cross_entropy(out.mixed_logits, labels, ignore_index=-1)

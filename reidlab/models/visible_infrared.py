@@ -30,6 +30,7 @@ class InfraredOutput:
         before, after: (R, D) pooled tokens before the expansion, and (S', R, D) of what it made.
         branches: (K, R, d) pooled views; the tokens' own mean without an expansion.
         tokens: (S·R, N, D) that the expansion gave.
+        patches: (R, N, d) that stage 3 gave, before the expansion.
         mixed_logits: (R, C) of pictures with another one's patches in them; None where not asked.
         partner: (R,) whose patches came in; kept: share of patches that stayed.
         shares: (R, K) weight of each view, where the expansion weighs them.
@@ -43,6 +44,7 @@ class InfraredOutput:
     after: Tensor
     branches: Tensor
     tokens: Tensor
+    patches: Tensor
     mixed_logits: Tensor | None = None
     partner: Tensor | None = None
     kept: float = 1.0
@@ -98,7 +100,7 @@ class CrossModal(nn.Module):
         out = InfraredOutput(
             pooled=pooled, features=features, logits=self.classifier(features),
             modality=modality, before=tokens.mean(dim=1), after=after, branches=made.branches,
-            tokens=made.tokens, shares=made.shares)
+            tokens=made.tokens, patches=tokens, shares=made.shares)
         if self.mixes and self.training:
             self._mix(out, made.tokens[:len(tokens)], modality)
         return out

@@ -54,7 +54,7 @@ class VisibleInfraredTask:
                 ) -> tuple[dict, dict[str, float]]:
         """Loss terms of a batch, and what else is worth a line in the log."""
         out = model(batch.visible, batch.infrared)
-        terms = self.loss(out, batch.pid)
+        terms = self.loss(out, batch.pid, progress, batch.aligned)
         labels = batch.pid.repeat(out.sets)
         right = (out.logits.argmax(dim=1) == labels)[labels >= 0]
         row = {"train/id_accuracy": right.float().mean().item()}
