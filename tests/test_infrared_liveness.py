@@ -26,14 +26,17 @@ ELSEWHERE = {  # fields whose effect another test shows, or that only other mach
     "scoring.reciprocal": "tests/evaluation/test_cross_modality.py",
 }
 SMALL = {"data.people": 16, "data.val_people": 4, "data.test_people": 4, "data.shots": 2,
-         "training.batch_size": 8, "data.images_per_person": 2}
+         "training.batch_size": 8, "data.images_per_person": 2, "training.warmup": 4}
 BASE = {  # a field is looked at where the component that reads it is in use
     "expansion.branches": {"expansion.name": "cmatm"},
     "expansion.tokens": {"expansion.name": "cmatm"}, "expansion.drop": {"expansion.name": "ssdec"},
     "expansion.dropout": {"expansion.name": "cmatm"},
     "loss.clusters": {"data.labelled": 0.5},
-    "loss.margin": {"loss.metric_from": 0.0},
-    "loss.cpm_margin": {"loss.metric_from": 0.0}, "loss.weights.triplet": {"loss.metric_from": 0.0},
+    "loss.margin": {"loss.metric_from": 0.0, "loss.weights.triplet": 1.0},
+    "loss.metric_from": {"loss.weights.triplet": 1.0},
+    "loss.label_smoothing": {"loss.weights.cls": 1.0},
+    "loss.cpm_margin": {"loss.metric_from": 0.0, "loss.weights.cpm": 1.0},
+    "loss.weights.triplet": {"loss.metric_from": 0.0},
     "loss.weights.cpm": {"loss.metric_from": 0.0}, "loss.weights.patches": {"data.paired": 0.9},
     "loss.temperature": {"loss.weights.contrast": 1.0},
     "stages.resnet": {"stages.backbone": "resnet", "image.dim": 256, "image.stem": False,
@@ -49,7 +52,7 @@ OTHER = {  # a second value where the first is a name or twice it makes no sense
     "loss.orthogonality": "patches", "loss.metric_from": 0.1, "loss.contrast_over": "all",
     "training.optimizer": "adam", "data.paired": 0.9,
     "scoring.direction": "visible_to_infrared", "scoring.search": "indoor", "data.trial": 2,
-    "data.labelled": 0.5, "loss.clusters": 6, "data.erasing": 0.0, "data.channel_exchange": 0.0,
+    "data.labelled": 0.5, "loss.clusters": 6, "data.erasing": 0.5, "data.channel_exchange": 0.0,
     "data.images_per_person": 4,
 }
 
@@ -81,7 +84,7 @@ def observe(experiment):
              experiment.training.batches_per_epoch]
     torch.manual_seed(0)
     out = model(batch.visible, batch.infrared)
-    loss = InfraredTotalLoss(experiment.loss, model.classifier.in_features)
+    loss = InfraredTotalLoss(experiment.loss, model.dim)
     terms = loss(out, batch.pid, 0.45, batch.aligned)
     seen.append({k: round(v.item(), 5) for k, v in terms.items()})
     seen.append(np.round(out.pooled[0].detach().numpy(), 4).tolist())

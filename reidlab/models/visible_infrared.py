@@ -25,7 +25,7 @@ class InfraredOutput:
     Attributes:
         pooled: (S·R, D) mean over patches after stage 4, set after set.
         features: (S·R, D) behind the neck.
-        logits: (S·R, C).
+        logits: (S·R, C); None where no loss classifies.
         modality: (R,) 0 visible, 1 infrared.
         before, after: (R, D) pooled tokens before the expansion, and (S', R, D) of what it made.
         branches: (K, R, d) pooled views; the tokens' own mean without an expansion.
@@ -38,7 +38,7 @@ class InfraredOutput:
 
     pooled: Tensor
     features: Tensor
-    logits: Tensor
+    logits: Tensor | None
     modality: Tensor
     before: Tensor
     after: Tensor
@@ -65,11 +65,14 @@ class CrossModal(nn.Module):
     def __init__(self, experiment: InfraredExperiment, expand_dim: int, dim: int,
                  grid: tuple[int, int], classes: int):
         super().__init__()
-        self.grid, self.mixes = grid, bool(experiment.loss.weights.cut_mix)
+        weights = experiment.loss.weights
+        self.dim, self.grid, self.mixes = dim, grid, bool(weights.cut_mix)
         self.expansion = build_expansion(experiment.expansion, expand_dim, grid)
         self.neck = build_neck(experiment.stages.neck, dim)
-        self.classifier = nn.Linear(dim, classes, bias=False)
-        nn.init.normal_(self.classifier.weight, std=0.001)
+        self.classifier = None
+        if weights.cls or weights.cut_mix:
+            self.classifier = nn.Linear(dim, classes, bias=False)
+            nn.init.normal_(self.classifier.weight, std=0.001)
 
     def stages_to_expansion(self, visible: Tensor | None, infrared: Tensor | None) -> Tensor:
         """Pictures → tokens (R, N, d) before the expansion, visible rows first."""
@@ -98,9 +101,10 @@ class CrossModal(nn.Module):
         features = self.neck(pooled, modality.repeat(made.extra + 1))
         after = made.tokens.mean(dim=1).view(made.extra + 1, len(tokens), -1)
         out = InfraredOutput(
-            pooled=pooled, features=features, logits=self.classifier(features),
-            modality=modality, before=tokens.mean(dim=1), after=after, branches=made.branches,
-            tokens=made.tokens, patches=tokens, shares=made.shares)
+            pooled=pooled, features=features, modality=modality,
+            logits=None if self.classifier is None else self.classifier(features),
+            before=tokens.mean(dim=1), after=after, branches=made.branches, tokens=made.tokens,
+            patches=tokens, shares=made.shares)
         if self.mixes and self.training:
             self._mix(out, made.tokens[:len(tokens)], modality)
         return out

@@ -41,7 +41,7 @@ class VisibleInfraredTask:
         self.model = build(experiment, self.data.classes)
         if experiment.training.compile:
             self.model.compile()
-        self.loss = InfraredTotalLoss(experiment.loss, self.model.classifier.in_features)
+        self.loss = InfraredTotalLoss(experiment.loss, self.model.dim)
         self.rules = protocol(experiment)
         self.held_out = [to_tensor(split.images[::max(1, len(split.records) // 128)][:128])
                          for split in (self.data.val.visible, self.data.val.infrared)]
@@ -55,9 +55,11 @@ class VisibleInfraredTask:
         """Loss terms of a batch, and what else is worth a line in the log."""
         out = model(batch.visible, batch.infrared)
         terms = self.loss(out, batch.pid, progress, batch.aligned)
-        labels = batch.pid.repeat(out.sets)
-        right = (out.logits.argmax(dim=1) == labels)[labels >= 0]
-        row = {"train/id_accuracy": right.float().mean().item()}
+        row = {}
+        if out.logits is not None:
+            labels = batch.pid.repeat(out.sets)
+            right = (out.logits.argmax(dim=1) == labels)[labels >= 0]
+            row["train/id_accuracy"] = right.float().mean().item()
         if out.shares is not None:
             row |= {f"shares/{kind}_{k}": share for kind, number in (("visible", 0),
                                                                      ("infrared", 1))

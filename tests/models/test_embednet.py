@@ -50,7 +50,8 @@ def test_shapes_norms_and_both_directions(design):
     out = model(given.visible, given.infrared)
     rows, width = 16 * out.sets, experiment.image.dim
     assert out.pooled.shape == out.features.shape == (rows, width)
-    assert out.logits.shape == (rows, CLASSES)
+    assert (out.logits is None) == (experiment.loss.weights.cls == 0)
+    assert out.logits is None or out.logits.shape == (rows, CLASSES)
     assert out.modality.tolist() == [VISIBLE] * 8 + [INFRARED] * 8
     for kind, image in ((VISIBLE, given.visible), (INFRARED, given.infrared)):
         found = model.encode(image, kind)
@@ -85,7 +86,8 @@ def test_infrared_of_one_channel_is_infrared_of_three(design):
 
 @pytest.mark.covers("V4", "V7", "V38")
 @pytest.mark.parametrize("changes", [
-    {}, {"expansion__name": "cmatm"}, {"expansion__name": "ssdec"}, {"expansion__name": "deen"},
+    {}, {"loss__weights__cls": 1.0, "loss__weights__triplet": 1.0, "loss__weights__cpm": 0.8},
+    {"expansion__name": "cmatm"}, {"expansion__name": "ssdec"}, {"expansion__name": "deen"},
     {"expansion__shares": True, "expansion__interaction": True}, {"stages__depth": 3},
     {"stages__low": "stage0"}, {"loss__weights__alignment": 0.1, "loss__weights__cut_mix": 0.5}])
 def test_every_parameter_of_the_corrected_design_learns(changes):
