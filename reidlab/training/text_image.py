@@ -3,7 +3,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import nn
-from transformers import BertTokenizer
+from transformers import BertConfig, BertTokenizer, ViTConfig
 
 from reidlab.config import Experiment
 from reidlab.data.loading import load
@@ -11,6 +11,7 @@ from reidlab.data.records import Batch, TextImageData
 from reidlab.data.sampling import Batches
 from reidlab.disentangle.reversal import alpha_ramp
 from reidlab.encoders.bert import train_tokenizer
+from reidlab.encoders.pretrained import load_pretrained
 from reidlab.evaluation.embeddings import embed
 from reidlab.evaluation.protocols import score_as_dressed, validation_pictures
 from reidlab.evaluation.ranking import rank
@@ -31,6 +32,9 @@ class TextImageTask:
 
     def __init__(self, experiment: Experiment, run: RunFolder, accelerator: Accelerator):
         self.experiment, self.run, self.accelerator = experiment, run, accelerator
+        for kind, part in ((ViTConfig, experiment.image), (BertConfig, experiment.text)):
+            if part.pretrained:  # say what is missing before pictures are drawn for it
+                load_pretrained(kind, part.pretrained)
         size = (experiment.image.height, experiment.image.width)
         self.data: TextImageData = load(experiment.data, size)
         self.batches = Batches(self.data.train, experiment)

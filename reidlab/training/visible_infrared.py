@@ -2,11 +2,13 @@
 import torch
 from accelerate import Accelerator
 from torch import nn
+from transformers import ResNetConfig, ViTConfig
 
 from reidlab.config import InfraredExperiment
 from reidlab.data.augmentation import to_tensor
 from reidlab.data.pair_sampling import PairBatch, PairBatches
 from reidlab.data.pairs import VisibleInfraredData, load_pairs
+from reidlab.encoders.pretrained import load_pretrained
 from reidlab.errors import ReidlabError
 from reidlab.evaluation.cross_modality import protocol, score_trials
 from reidlab.evaluation.infrared_report import embed_pair
@@ -15,6 +17,8 @@ from reidlab.losses.metric import modality_gap
 from reidlab.losses.orthogonality import between_views
 from reidlab.models.building import build
 from reidlab.runs.folder import RunFolder
+
+CONFIGS = {"dual_vit": ViTConfig, "resnet": ResNetConfig}
 
 
 class VisibleInfraredTask:
@@ -34,6 +38,8 @@ class VisibleInfraredTask:
             raise ReidlabError("visible-infrared designs train in one process: BatchNorm and "
                                "triplets need the whole batch; start without accelerate launch")
         self.experiment, self.device = experiment, accelerator.device
+        if experiment.image.pretrained:  # say what is missing before pictures are drawn for it
+            load_pretrained(CONFIGS[experiment.stages.backbone], experiment.image.pretrained)
         size = (experiment.image.height, experiment.image.width)
         self.data: VisibleInfraredData = load_pairs(experiment.data, size)
         self.batches = PairBatches(self.data.train, experiment)
