@@ -1,7 +1,7 @@
 """Designs × seeds, trained resumably and laid side by side with their spread."""
 import json
 import statistics
-from itertools import combinations
+from itertools import combinations, pairwise
 from pathlib import Path
 
 from reidlab.config import Experiment, InfraredExperiment
@@ -107,7 +107,7 @@ def _report(folder: Path) -> dict:
     """A run's report, with step time and memory from its log."""
     run = RunFolder(folder)
     rows = run.rows()
-    times = [b["seconds"] - a["seconds"] for a, b in zip(rows, rows[1:], strict=False)
+    times = [b["seconds"] - a["seconds"] for a, b in pairwise(rows)
              if b["seconds"] > a["seconds"]]
     return json.loads(run.report.read_text()) | {
         "steps": rows[-1]["step"], "step_seconds": statistics.median(times),

@@ -13,6 +13,7 @@ from reidlab.losses.total import TotalLoss
 from reidlab.models.building import build
 from reidlab.training.optim import build_optimizer, learning_rate
 from tests.conftest import MATCHING, mini
+from tests.liveness import assert_alive
 
 ELSEWHERE = {  # fields whose effect another test shows, or that only other machines have
     "name": "a label, kept in config.json", "size": "a label, kept in config.json",
@@ -69,16 +70,6 @@ OTHER = {  # a second value where the first is a name
 }
 
 
-def second(name, value):
-    if name in OTHER:
-        return OTHER[name]
-    if isinstance(value, bool):
-        return not value
-    if value is None:
-        return 3
-    return value * 2 if value else 1
-
-
 def observe(experiment):
     """Everything an experiment fixes, as plain numbers: batch, model, losses, optimizer."""
     data = load(experiment.data, (experiment.image.height, experiment.image.width))
@@ -124,18 +115,9 @@ FIELDS = sorted(set(flatten(mini())) - ELSEWHERE.keys())
 @pytest.mark.parametrize("name", FIELDS)
 def test_changing_a_field_changes_something(name, seen_before, cache):
     preset, more = BASE.get(name, ("corrected", {}))
-    base = change(mini(preset), more)
-    key = (preset, *sorted(more.items()))
-    if key not in seen_before:
-        seen_before[key] = observe(base)
-        assert observe(base) == seen_before[key]  # the observer itself is steady
-    changes = {name: second(name, flatten(base)[name])}
-    if name in ("image.dim", "text.dim"):  # both go through one layer
-        changes = {"image.dim": 64, "text.dim": 64}
-    try:
-        assert observe(change(base, changes)) != seen_before[key], name
-    except ValueError as refused:  # a value that is checked is not ignored
-        assert str(refused), name
+    both = {"image.dim": 64, "text.dim": 64}  # they go through one layer
+    assert_alive(name, change(mini(preset), more), OTHER, observe, seen_before,
+                 both if name in both else None)
 
 
 def test_every_field_is_looked_at():

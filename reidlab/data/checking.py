@@ -80,11 +80,8 @@ def _counts(known: Layout, sound: list) -> dict:
 def _pictures(known: Layout, folder: Path, sound: list) -> list[Problem]:
     problems = []
     for where, row in sound:
-        path = folder / "imgs" / row[known.path]
-        try:
-            with Image.open(path) as picture:
-                picture.load()
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as fault:
+        fault = picture_fault(folder / "imgs" / row[known.path])
+        if fault:
             problems.append(Problem(where, f"{row[known.path]} cannot be opened ({fault})",
                                     "fetch the picture again or remove the record"))
     return problems
@@ -100,11 +97,24 @@ def _records(known: Layout, sound: list) -> list[Problem]:
                                     "keep one of the two records", fatal=False))
         first.setdefault(path, where)
         splits[row["id"]].add(known.split_of(row))
-    for pid, names in sorted(splits.items()):
-        if len(names) > 1:
-            problems.append(Problem(f"person {pid}", f"is in {' and '.join(sorted(names))}",
-                                    "keep each person in one split"))
-    return problems
+    return problems + in_two_splits(splits)
+
+
+def picture_fault(path: Path) -> str | None:
+    """Why a picture cannot be opened; None where it can."""
+    try:
+        with Image.open(path) as picture:
+            picture.load()
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as fault:
+        return str(fault) or type(fault).__name__
+    return None
+
+
+def in_two_splits(splits: dict[int, set[str]]) -> list[Problem]:
+    """Person → splits they are in; one problem for each who is in more than one."""
+    return [Problem(f"person {pid}", f"is in {' and '.join(sorted(names))}",
+                    "keep each person in one split")
+            for pid, names in sorted(splits.items()) if len(names) > 1]
 
 
 def _captions(sound: list) -> list[Problem]:

@@ -3,11 +3,9 @@ from collections import Counter, defaultdict
 from dataclasses import asdict
 from pathlib import Path
 
-from PIL import Image
-
-from reidlab.data.checking import Problem
+from reidlab.data.checking import Problem, in_two_splits, picture_fault
 from reidlab.data.infrared_layouts import Kinds, infrared_layout
-from reidlab.errors import MissingPath, ReidlabError
+from reidlab.errors import ReidlabError
 
 KINDS = ("visible", "infrared")
 
@@ -28,10 +26,7 @@ def check_infrared(name: str, folder: Path, trial: int = 1) -> dict:
     Raises:
         MissingPath: no such folder.
     """
-    known = infrared_layout(name)
-    if not folder.is_dir():
-        raise MissingPath(f"no data folder {folder}; unpack {known.title} there, or write one with "
-                          f"reidlab data export {folder} --layout {name}")
+    known = infrared_layout(name, folder)
     problems = [Problem(str(file.relative_to(folder)), "is missing", "unpack the data set again")
                 for file in known.lists(folder, trial).values() if not file.is_file()]
     splits: dict[str, Kinds] = {}
@@ -63,10 +58,8 @@ def _pictures(folder: Path, split: str, kinds: Kinds) -> list[Problem]:
             if times > 1:
                 problems.append(Problem(f"{split}, {path}", f"is listed {times} times",
                                         "keep one of the lines", fatal=False))
-            try:
-                with Image.open(folder / path) as picture:
-                    picture.load()
-            except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as fault:
+            fault = picture_fault(folder / path)
+            if fault:
                 problems.append(Problem(f"{split}, {path}", f"cannot be opened ({fault})",
                                         "fetch the picture again or remove it from its list"))
     return problems
@@ -87,6 +80,4 @@ def _shared(splits: dict[str, Kinds]) -> list[Problem]:
         for records in kinds:
             for record in records:
                 where[record.pid].add(split)
-    return [Problem(f"person {pid}", f"is in {' and '.join(sorted(names))}",
-                    "keep each person in one split")
-            for pid, names in sorted(where.items()) if len(names) > 1]
+    return in_two_splits(where)

@@ -50,20 +50,18 @@ class SYSU:
 
     def write(self, splits: dict[str, Kinds], trial: int) -> tuple[dict, dict[str, str]]:
         """Where each record's picture goes, and the text of each list."""
-        where, ids, count = {}, {}, {}
-        for split, kinds in splits.items():
-            ids[split] = sorted({r.pid for kind in kinds for r in kind})
-            numbers = {pid: n + sum(map(len, list(ids.values())[:-1])) + 1
-                       for n, pid in enumerate(ids[split])}
+        where, count, numbers = {}, {}, _numbered(splits, first=1)
+        for kinds in splits.values():
             for records, cameras in zip(kinds, (self.visible, self.infrared), strict=True):
                 for record in records:
                     pid, camera = numbers[record.pid], cameras[record.camid % len(cameras)]
                     count[camera, pid] = count.get((camera, pid), 0) + 1
                     where[record.path] = (f"cam{camera}/{pid:04d}/"
                                           f"{count[camera, pid]:04d}{self.suffix}")
-            ids[split] = sorted(numbers.values())
-        return where, {f"exp/{split}_id.txt": ",".join(map(str, found)) + "\n"
-                       for split, found in ids.items()}
+        lists = {split: sorted({numbers[r.pid] for kind in kinds for r in kind})
+                 for split, kinds in splits.items()}
+        return where, {f"exp/{split}_id.txt": ",".join(map(str, ids)) + "\n"
+                       for split, ids in lists.items()}
 
 
 @dataclass(frozen=True)
@@ -92,9 +90,7 @@ class RegDB:
 
     def write(self, splits: dict[str, Kinds], trial: int) -> tuple[dict, dict[str, str]]:
         """Where each record's picture goes, and the text of each list of one trial."""
-        where, texts = {}, {}
-        people = sorted({r.pid for kinds in splits.values() for kind in kinds for r in kind})
-        numbers = {pid: n for n, pid in enumerate(people)}
+        where, texts, numbers = {}, {}, _numbered(splits, first=0)
         for split, kinds in splits.items():
             for records, kind in zip(kinds, ("visible", "thermal"), strict=True):
                 lines = []
@@ -146,9 +142,7 @@ class LLCM:
 
     def write(self, splits: dict[str, Kinds], trial: int) -> tuple[dict, dict[str, str]]:
         """Where each record's picture goes, and the text of each list."""
-        where, texts = {}, {}
-        people = sorted({r.pid for kinds in splits.values() for kind in kinds for r in kind})
-        numbers = {pid: n + 1 for n, pid in enumerate(people)}
+        where, texts, numbers = {}, {}, _numbered(splits, first=1)
         for split, kinds in splits.items():
             for records, kind, cameras in zip(kinds, ("vis", "nir"), (self.visible, self.infrared),
                                               strict=True):
@@ -168,15 +162,25 @@ class LLCM:
 INFRARED_LAYOUTS = {"sysu-mm01": SYSU(), "regdb": RegDB(), "llcm": LLCM()}
 
 
-def infrared_layout(name: str):
-    """The layout called `name`.
+def infrared_layout(name: str, folder: Path | None = None):
+    """The layout called `name`, for the data set in `folder` where one is meant.
 
     Raises:
-        ReidlabError: unknown.
+        ReidlabError: unknown; MissingPath: no such folder.
     """
     if name not in INFRARED_LAYOUTS:
         raise ReidlabError(f"unknown layout {name!r}; known: {', '.join(INFRARED_LAYOUTS)}")
-    return INFRARED_LAYOUTS[name]
+    known = INFRARED_LAYOUTS[name]
+    if folder is not None and not folder.is_dir():
+        raise MissingPath(f"no data folder {folder}; unpack {known.title} there, or write one with "
+                          f"reidlab data export {folder} --layout {name}")
+    return known
+
+
+def _numbered(splits: dict[str, Kinds], first: int) -> dict[int, int]:
+    """Person → number in the exported data set, in the order of persons."""
+    people = sorted({r.pid for kinds in splits.values() for kind in kinds for r in kind})
+    return {pid: n for n, pid in enumerate(people, start=first)}
 
 
 def _text(file: Path) -> str:

@@ -64,12 +64,10 @@ def drawn_keys(split: str, people: int, outfits: int, shots: int) -> list[tuple[
 def drawn_record(world: World, key: tuple[int, int, int]) -> Record:
     """Captions and factors of one drawn picture."""
     person, outfit, shot = key
-    said, scene = world.describe(*key), world.scene(*key)
-    factors = {f"person/{k}": v for k, v in world.person(person).items()}
-    factors |= {f"outfit/{k}": v for k, v in world.outfit(outfit).items()}
-    factors |= {f"scene/{k}": v for k, v in scene.items()}
+    said, factors = world.describe(*key), world.factors(*key)
     return Record(
-        path=f"{person:07d}/{outfit:07d}/{shot:02d}.png", pid=person, camid=scene["camera"],
+        path=f"{person:07d}/{outfit:07d}/{shot:02d}.png", pid=person,
+        camid=factors["scene/camera"],
         captions=(f"{said.id_caption} {said.cloth_caption}",), id_captions=(said.id_caption,),
         cloth_captions=(said.cloth_caption,), outfit=outfit, factors=factors,
         facts=({**said.id_facts, **said.cloth_facts},))

@@ -83,10 +83,7 @@ def draw_pair(seed: int, size: tuple[int, int], name: str, people: int, shots: i
 
 def _record(world: World, key: tuple[int, int, int], infrared: bool) -> Record:
     person, outfit, shot = key
-    scene = world.scene(*key)
-    factors = {f"person/{k}": v for k, v in world.person(person).items()}
-    factors |= {f"outfit/{k}": v for k, v in world.outfit(outfit).items()}
-    factors |= {f"scene/{k}": v for k, v in scene.items()}
+    factors = world.factors(*key)
     kind = "infrared" if infrared else "visible"
-    return Record(path=f"{kind}/{person:07d}/{shot:02d}.png", pid=person, camid=scene["camera"],
-                  outfit=outfit, factors=factors)
+    return Record(path=f"{kind}/{person:07d}/{shot:02d}.png", pid=person,
+                  camid=factors["scene/camera"], outfit=outfit, factors=factors)

@@ -4,7 +4,6 @@ Annotations are untrusted: every problem is named with file and record, and noth
 written outside the folder.
 """
 import json
-import logging
 import shutil
 from pathlib import Path
 
@@ -13,14 +12,13 @@ from PIL import Image, UnidentifiedImageError
 
 from reidlab.data.layouts import SPLITS, Layout, layout
 from reidlab.data.records import Record, TextImageData
+from reidlab.data.splits import held_out, refuse_shared_people
 from reidlab.data.splitting import split_caption
 from reidlab.errors import MissingPath, ReidlabError
 
 SIDE_FILE = "reidlab_parts.json"  # parts, outfits and factors that the layouts have no room for
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp")
 MOST_PROBLEMS = 8                 # named in one error
-HELD_OUT = 10                     # every tenth training person, where a data set has no val split
-log = logging.getLogger(__name__)
 
 
 def read(name: str, folder: Path) -> tuple[Path, dict[str, list[Record]]]:
@@ -64,22 +62,16 @@ def read(name: str, folder: Path) -> tuple[Path, dict[str, list[Record]]]:
             f"{annotation}: {len(problems)} of {len(rows)} records cannot be used; "
             + "; ".join(problems[:MOST_PROBLEMS]) + (f"; and {more} more" if more > 0 else "")
             + "; mend or remove them")
-    _refuse_shared_people(splits, annotation)
+    refuse_shared_people({name: {r.pid for r in records} for name, records in splits.items()},
+                         annotation)
     if "val" not in known.splits:
-        _hold_out(splits, known)
+        chosen = held_out(known.title, {r.pid for r in splits["train"]})
+        splits["val"] = [r for r in splits["train"] if r.pid in chosen]
+        splits["train"] = [r for r in splits["train"] if r.pid not in chosen]
     for split in SPLITS:
         if not splits[split]:
             raise ReidlabError(f"{annotation} has no {split} records; three splits are needed")
     return images, splits
-
-
-def _hold_out(splits: dict[str, list[Record]], known: Layout) -> None:
-    """Take every tenth training person for val."""
-    chosen = set(sorted({r.pid for r in splits["train"]})[::HELD_OUT])
-    splits["val"] = [r for r in splits["train"] if r.pid in chosen]
-    splits["train"] = [r for r in splits["train"] if r.pid not in chosen]
-    log.warning("%s has no val split: %d of its training people choose the checkpoint instead",
-                known.title, len(chosen))
 
 
 def read_json(path: Path):
@@ -104,15 +96,6 @@ def _record(row: dict, path: str, known: dict | None) -> Record:
         raise KeyError("as many id and cloth captions as captions")
     return Record(path, row["id"], int(known["camera"]), captions, ids, cloths,
                   int(known["outfit"]), known["factors"], tuple(known["facts"]))
-
-
-def _refuse_shared_people(splits: dict, annotation: Path) -> None:
-    seen: dict[int, str] = {}
-    for name, records in splits.items():
-        for pid in {r.pid for r in records}:
-            if seen.setdefault(pid, name) != name:
-                raise ReidlabError(f"{annotation}: person {pid} is in {seen[pid]} and in {name}; "
-                                   "splits must not share people")
 
 
 def open_picture(path: Path, size: tuple[int, int]) -> np.ndarray:

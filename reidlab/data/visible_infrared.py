@@ -1,14 +1,11 @@
 """Public visible-infrared folders → records; drawn pairs → the same layouts."""
-import logging
 from pathlib import Path
 
 from PIL import Image
 
 from reidlab.data.infrared_layouts import Kinds, infrared_layout
-from reidlab.errors import MissingPath, ReidlabError
-
-HELD_OUT = 10  # every tenth training person, where a data set has no val split
-log = logging.getLogger(__name__)
+from reidlab.data.splits import held_out, refuse_shared_people
+from reidlab.errors import ReidlabError
 
 
 def read(name: str, folder: Path, trial: int = 1) -> dict[str, Kinds]:
@@ -26,35 +23,21 @@ def read(name: str, folder: Path, trial: int = 1) -> dict[str, Kinds]:
         MissingPath: no folder, or a list is missing; ReidlabError: a list that cannot be used, a
             person in two splits, or a split without pictures of one kind.
     """
-    known = infrared_layout(name)
-    if not folder.is_dir():
-        raise MissingPath(f"no data folder {folder}; unpack {known.title} there, or write one with "
-                          f"reidlab data export {folder} --layout {name}")
+    known = infrared_layout(name, folder)
     splits = known.read(folder, trial)
     if not known.has_val:
-        people = sorted({r.pid for kind in splits["train"] for r in kind})
-        chosen = set(people[::HELD_OUT])
+        chosen = held_out(known.title, {r.pid for kind in splits["train"] for r in kind})
         splits["val"] = tuple([r for r in kind if r.pid in chosen] for kind in splits["train"])
         splits["train"] = tuple([r for r in kind if r.pid not in chosen]
                                 for kind in splits["train"])
-        log.warning("%s has no val split: %d of its training people choose the checkpoint instead",
-                    known.title, len(chosen))
     for split, kinds in splits.items():
         for kind, records in zip(("visible", "infrared"), kinds, strict=True):
             if not records:
                 raise ReidlabError(f"{folder} has no {kind} pictures in {split}; unpack it again")
     if name != "regdb":  # RegDB numbers the people of train and test from 0 each
-        _refuse_shared_people(folder, splits)
+        refuse_shared_people({split: {r.pid for kind in kinds for r in kind}
+                              for split, kinds in splits.items()}, folder)
     return splits
-
-
-def _refuse_shared_people(folder: Path, splits: dict[str, Kinds]) -> None:
-    seen: dict[int, str] = {}
-    for split, kinds in splits.items():
-        for pid in {r.pid for kind in kinds for r in kind}:
-            if seen.setdefault(pid, split) != split:
-                raise ReidlabError(f"{folder}: person {pid} is in {seen[pid]} and in {split}; "
-                                   "splits must not share people")
 
 
 def export(pairs: dict, folder: Path, name: str, trial: int = 1) -> int:

@@ -110,18 +110,22 @@ class World:
             "grain": int(rng.integers(1 << 31)),          # seeds background and sensor noise
         }
 
+    def factors(self, person: int, outfit: int, shot: int) -> dict:
+        """All factors of one picture, flat: ``{"person/sex": "man", "scene/camera": 3, …}``."""
+        return _flat(self._parts(person, outfit, shot))
+
     def draw(self, person: int, outfit: int, shot: int) -> Drawing:
         """The picture of `person` in `outfit`, the `shot`-th time it was taken."""
-        parts = {"person": self.person(person), "outfit": self.outfit(outfit),
-                 "scene": self.scene(person, outfit, shot)}
-        return self._drawn(parts, self._words(person, outfit, shot))
+        return self._drawn(self._parts(person, outfit, shot), self._words(person, outfit, shot))
+
+    def _parts(self, person: int, outfit: int, shot: int) -> dict[str, dict]:
+        return {"person": self.person(person), "outfit": self.outfit(outfit),
+                "scene": self.scene(person, outfit, shot)}
 
     def _drawn(self, parts: dict[str, dict], words: np.random.Generator) -> Drawing:
         image, infrared, labels = render.render(*parts.values(), size=self.size)
         said = captions.describe(*parts.values(), words)
-        factors = {f"{kind}/{name}": value for kind, group in parts.items()
-                   for name, value in group.items()}
-        return Drawing(image, infrared, labels, said.id_caption, said.cloth_caption, factors,
+        return Drawing(image, infrared, labels, said.id_caption, said.cloth_caption, _flat(parts),
                        {"id": said.id_facts, "cloth": said.cloth_facts})
 
     def draw_changed(self, person: int, outfit: int, shot: int, changes: dict) -> Drawing:
@@ -134,8 +138,7 @@ class World:
         Raises:
             ValueError: an unknown factor.
         """
-        parts = {"person": self.person(person), "outfit": self.outfit(outfit),
-                 "scene": self.scene(person, outfit, shot)}
+        parts = self._parts(person, outfit, shot)
         for name, value in changes.items():
             kind, _, factor = name.partition("/")
             if kind not in parts or factor not in parts[kind]:
@@ -168,6 +171,11 @@ class World:
 
     def _words(self, person: int, outfit: int, shot: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, _WORDS, person, outfit, shot])
+
+
+def _flat(parts: dict[str, dict]) -> dict:
+    return {f"{kind}/{name}": value for kind, group in parts.items()
+            for name, value in group.items()}
 
 
 def _natural(name: str, value: int) -> int:

@@ -118,11 +118,10 @@ def score(similarity: np.ndarray, probes: list[Record], gallery: list[Record], r
     report = rank(similarity, asked, shown, ignore).to_dict()
     if not rules.people_once:
         return report
-    people, column = np.unique(shown, return_inverse=True)
+    order = np.argsort(shown, kind="stable")
+    people, first = np.unique(shown[order], return_index=True)
     seen = np.where(ignore, -np.inf, similarity)
-    best = np.full((len(asked), len(people)), -np.inf)
-    for k in range(len(people)):
-        best[:, k] = seen[:, column == k].max(axis=1)
+    best = np.maximum.reduceat(seen[:, order], first, axis=1)  # (Q, P) each person's best picture
     hidden = np.isneginf(best)
     once = rank(np.where(hidden, -1e9, best), asked, people, hidden).to_dict()
     return report | {name: once[name] for name in ("r1", "r5", "r10")}

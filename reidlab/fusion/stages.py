@@ -19,7 +19,21 @@ class LastBatchNorm(nn.Module):
         return self.norm(self.linear(tokens).transpose(1, 2)).transpose(1, 2)
 
 
-class ChannelNonLocal(nn.Module):
+class NonLocal(nn.Module):
+    """What both kinds of look back share: three projections and an end that starts at zero.
+
+    Args:
+        high, low: channels C and c.
+        inside: channels that are compared.
+    """
+
+    def __init__(self, high: int, low: int, inside: int):
+        super().__init__()
+        self.query, self.key, self.value = (nn.Linear(width, inside) for width in (high, low, low))
+        self.out = LastBatchNorm(inside, high)
+
+
+class ChannelNonLocal(NonLocal):
     """Channels of the higher view ask channels of the lower one; scores over N, no softmax.
 
     Args:
@@ -29,9 +43,7 @@ class ChannelNonLocal(nn.Module):
     """
 
     def __init__(self, high: int, low: int):
-        super().__init__()
-        self.query, self.key, self.value = (nn.Linear(width, low) for width in (high, low, low))
-        self.out = LastBatchNorm(low, high)
+        super().__init__(high, low, low)
 
     def forward(self, high: Tensor, low: Tensor) -> Tensor:
         """(R, N, C), (R, N, c) → (R, N, C)."""
@@ -40,7 +52,7 @@ class ChannelNonLocal(nn.Module):
         return high + self.out(found)
 
 
-class PositionNonLocal(nn.Module):
+class PositionNonLocal(NonLocal):
     """Positions of the higher view ask positions of the lower one; no softmax.
 
     Args:
@@ -50,10 +62,7 @@ class PositionNonLocal(nn.Module):
     """
 
     def __init__(self, high: int, low: int):
-        super().__init__()
-        inside = max(1, low // 2)
-        self.query, self.key, self.value = (nn.Linear(width, inside) for width in (high, low, low))
-        self.out = LastBatchNorm(inside, high)
+        super().__init__(high, low, max(1, low // 2))
 
     def forward(self, high: Tensor, low: Tensor) -> Tensor:
         """(R, N, C), (R, n, c) → (R, N, C); the two views may differ in positions."""

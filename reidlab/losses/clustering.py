@@ -30,9 +30,9 @@ class OnlineClusters(nn.Module):
         unit = F.normalize(features, dim=-1)
         scores = (self.sharpness * unit @ self.centres.T)
         shares = (scores - scores.max()).exp()                    # (R, K)
-        for _ in range(3):  # rows sum to 1, groups to at most their part of the batch
-            shares = shares / shares.sum(dim=0, keepdim=True).clamp(min=len(unit) / len(
-                self.centres) if len(unit) > len(self.centres) else 1.0)
+        part = max(1.0, len(unit) / len(self.centres))            # a group's part of the batch
+        for _ in range(3):
+            shares = shares / shares.sum(dim=0, keepdim=True).clamp(min=part)
             shares = shares / shares.sum(dim=1, keepdim=True).clamp(min=1e-12)
         chosen = shares.argmax(dim=1)
         if self.training:

@@ -82,7 +82,8 @@ class InfraredTotalLoss(nn.Module):
         rows, taking_part = out.features[:len(labels)], labels >= 0
         if self.groups is not None:
             found = self.groups(rows)  # −2, −3, …: never a name
-            labels, taking_part = torch.where(labels < 0, -2 - found, labels), labels == labels
+            labels = torch.where(labels < 0, -2 - found, labels)
+            taking_part = torch.ones_like(taking_part)
         if self.config.contrast_over == "all":
             return same_person_other_picture(rows[taking_part], labels[taking_part],
                                              temperature=self.config.temperature)

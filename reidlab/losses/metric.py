@@ -50,15 +50,15 @@ def centre_pairs(plain: Tensor, generated: Tensor, labels: Tensor, modality: Ten
 
     Source: DEEN, arXiv:2303.14481, §3.3.
     """
-    both = [p for p in labels.unique() if modality[labels == p].unique().numel() == 2]
-    if len(both) < 2:
+    own_rows = labels == labels.unique()[:, None]                                    # (P, R)
+    rows_of = torch.stack([own_rows & (modality == kind) for kind in (0, 1)]).float()
+    rows_of = rows_of[:, rows_of.any(dim=2).all(dim=0)]       # people seen in both kinds
+    if rows_of.shape[1] < 2:
         raise ReidlabError("centre_pairs needs at least two people in both modalities; got "
-                           f"{len(both)}")
-    people = torch.stack(both)
+                           f"{rows_of.shape[1]}")
 
     def centres(features: Tensor, kind: int) -> Tensor:
-        mine = ((labels[None] == people[:, None]) & (modality == kind)).float()      # (P, R)
-        return mine @ features / mine.sum(dim=1, keepdim=True)
+        return rows_of[kind] @ features / rows_of[kind].sum(dim=1, keepdim=True)
     sides = []
     for kind in (0, 1):
         own, other = centres(plain, kind), centres(plain, 1 - kind)

@@ -2,7 +2,7 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from reidlab.plots.style import figure, styled
+from reidlab.plots.style import figure, reference_lines, styled
 
 
 @styled
@@ -30,10 +30,7 @@ def bars(found: dict[str, dict[str, float]], *, y: str, log: bool = False,
             if height == 0:
                 axis.text(x, min(drawn, default=0) if log else 0, "0", ha="center", va="bottom",
                           fontsize=8)
-    for name, height in (marks or {}).items():
-        axis.axhline(height, color="0.4", linestyle=":", linewidth=1)
-        axis.annotate(name, (1, height), xycoords=("axes fraction", "data"), fontsize=8,
-                      ha="right", va="bottom", color="0.3")
+    reference_lines(axis, marks)
     if log:
         axis.set_yscale("log")
     axis.set_xticks(range(len(parts)), parts, rotation=25 if len(parts) > 6 else 0,

@@ -3,7 +3,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from reidlab.plots.style import figure, styled
+from reidlab.plots.style import figure, reference_lines, styled
 
 MOST_NUMBERS = 10  # cells a side up to which each cell shows its number
 
@@ -57,12 +57,9 @@ def lines(curves: dict[str, tuple], *, x: str, y: str, log: bool = False,
     """
     fig = figure(5.6, 3.1)
     axis = fig.subplots()
-    for style, (name, (xs, ys)) in zip(("-", "--", "-.", ":") * 3, curves.items(), strict=False):
-        axis.plot(xs, ys, style, label=name)
-    for name, height in (marks or {}).items():
-        axis.axhline(height, color="0.4", linestyle=":", linewidth=1)
-        axis.annotate(name, (1, height), xycoords=("axes fraction", "data"), fontsize=8,
-                      ha="right", va="bottom", color="0.3")
+    for k, (name, (xs, ys)) in enumerate(curves.items()):
+        axis.plot(xs, ys, ("-", "--", "-.", ":")[k % 4], label=name)
+    reference_lines(axis, marks)
     if log:
         axis.set_xscale("log")
     axis.set_xlabel(x)

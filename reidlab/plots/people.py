@@ -45,7 +45,7 @@ def portrait(drawing: Drawing) -> Figure:
     fig = figure(7.6, 3.6)
     axes = fig.subplots(1, 3)
     shown = [("visible", drawing.image), ("infrared", drawing.infrared)]
-    for axis, (title, picture) in zip(axes, shown, strict=False):
+    for axis, (title, picture) in zip(axes[:2], shown, strict=True):
         axis.imshow(picture, interpolation="nearest")
         axis.set_title(title)
     colours = [(0.94, 0.94, 0.94), *sns.color_palette("colorblind", len(PARTS) - 1)]

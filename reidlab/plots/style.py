@@ -6,6 +6,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from reidlab.files import write_json, write_whole
@@ -35,6 +36,14 @@ def styled(draw):
             return draw(*args, **options)
     wrapped.__doc__, wrapped.__name__ = draw.__doc__, draw.__name__
     return wrapped
+
+
+def reference_lines(axis: Axes, marks: dict[str, float] | None) -> None:
+    """Dotted lines at named heights, such as chance."""
+    for name, height in (marks or {}).items():
+        axis.axhline(height, color="0.4", linestyle=":", linewidth=1)
+        axis.annotate(name, (1, height), xycoords=("axes fraction", "data"), fontsize=8,
+                      ha="right", va="bottom", color="0.3")
 
 
 def save_figure(fig: Figure, name: str, folder: Path | str = "../figures", **origin) -> Path:

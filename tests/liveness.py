@@ -1,0 +1,29 @@
+"""The question of both liveness tests: does changing one field change anything?"""
+from reidlab.changes import change
+from reidlab.config import flatten
+
+
+def second(name, value, others):
+    """Another value of a field: the one in `others`, else twice or the opposite of its own."""
+    if name in others:
+        return others[name]
+    if isinstance(value, bool):
+        return not value
+    if value is None:
+        return 3
+    return value * 2 if value else 1
+
+
+def assert_alive(name, base, others, observe, seen_before, changes=None):
+    """Changing `name` changes what `observe` sees, or is refused with a reason."""
+    key = tuple(sorted(flatten(base).items(), key=lambda item: item[0]))
+    if key not in seen_before:
+        seen_before[key] = observe(base)
+        assert observe(base) == seen_before[key]  # the observer itself is steady
+    changes = changes or {name: second(name, flatten(base)[name], others)}
+    try:
+        other = observe(change(base, changes))
+    except ValueError as refused:  # a value that is checked is not ignored
+        assert str(refused), name
+    else:
+        assert other != seen_before[key], name
