@@ -145,27 +145,3 @@ def token_lengths(tokens, captions: list[str], limits: tuple[int, ...] = (64, 10
     """
     lengths = np.array([len(tokens.tokenizer(c)["input_ids"]) for c in captions])
     return {"lengths": lengths, "cut": {n: float((lengths > n).mean()) for n in limits}}
-
-
-def attention_mass(model, images: np.ndarray, parts: np.ndarray, which: tuple[int, ...]) -> dict:
-    """How much of each branch's attention falls on some body parts, against an even spread.
-
-    Args:
-        images: (N, H, W, 3) uint8; parts: (N, H, W) labels; which: labels of the region.
-
-    Returns:
-        ``{branch: share of the last map's attention over patches, "uniform": their share of the
-        picture}``. A patch counts by the share of its pixels that belong to the region.
-    """
-    model.eval()
-    with torch.inference_mode():
-        split, tokens = model.split(to_tensor(images), want_maps=True)
-    inside = torch.from_numpy(np.isin(parts, which)).float()
-    rows = images.shape[1] * images.shape[2] / (tokens.shape[1] - 1)     # pixels of a patch
-    side = round(rows ** 0.5)
-    share = torch.nn.functional.avg_pool2d(inside[:, None], side).flatten(1)  # (N, patches)
-    found = {"uniform": share.mean().item()}
-    for branch, maps in split.maps.items():
-        mass = maps[-1].mean(dim=(1, 2))[:, 1:]                           # over heads and rows
-        found[branch] = ((mass * share).sum(1) / mass.sum(1)).mean().item()
-    return found

@@ -39,6 +39,11 @@ def contact_sheet(rows: list[list[np.ndarray]], titles: list[str] | None = None,
     return fig
 
 
+def part_colours() -> np.ndarray:
+    """(parts, 3) a colour each; the background is light grey."""
+    return np.array([(0.94, 0.94, 0.94), *sns.color_palette("colorblind", len(PARTS) - 1)])
+
+
 @styled
 def portrait(drawing: Drawing) -> Figure:
     """One drawn picture by day and by night, its true parts, and what is said of it."""
@@ -48,8 +53,8 @@ def portrait(drawing: Drawing) -> Figure:
     for axis, (title, picture) in zip(axes[:2], shown, strict=True):
         axis.imshow(picture, interpolation="nearest")
         axis.set_title(title)
-    colours = [(0.94, 0.94, 0.94), *sns.color_palette("colorblind", len(PARTS) - 1)]
-    axes[2].imshow(np.array(colours)[drawing.parts], interpolation="nearest")
+    colours = part_colours()
+    axes[2].imshow(colours[drawing.parts], interpolation="nearest")
     axes[2].set_title("true parts")
     there = [k for k in np.unique(drawing.parts) if k]
     axes[2].legend(handles=[Patch(color=colours[k], label=PARTS[k]) for k in there], fontsize=8,

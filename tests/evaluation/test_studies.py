@@ -9,7 +9,6 @@ from reidlab.evaluation.embeddings import embed
 from reidlab.evaluation.protocols import score_as_dressed
 from reidlab.evaluation.ranking import rank
 from reidlab.evaluation.studies import (
-    attention_mass,
     blurred,
     layer_probes,
     mean_gate,
@@ -95,17 +94,3 @@ def test_token_lengths_and_what_a_limit_cuts(run, data):
 
 def test_the_drawn_splits_are_those_of_the_config():
     assert len(draw(mini().data, (96, 48)).test.records) == 144
-
-
-@pytest.mark.covers("D16")
-@pytest.mark.parametrize("name", ["attention", "corrected"])
-def test_attention_mass_of_an_even_map_is_the_regions_share(data, name):
-    model = build(mini(name), data.classes).eval()
-    world = World(0, (96, 48))
-    drawings = [world.draw(k, k, 0) for k in range(8)]
-    images, parts = (np.stack([getattr(d, f) for d in drawings]) for f in ("image", "parts"))
-    found = attention_mass(model, images, parts, tuple(range(8)))
-    assert all(value == pytest.approx(1.0) for value in found.values())  # everything is a part
-    found = attention_mass(model, images, parts, (3, 4))
-    assert found["uniform"] == pytest.approx(np.isin(parts, (3, 4)).mean(), abs=1e-6)
-    assert set(found) == {"uniform", "identity", "cloth"} and 0 < found["cloth"] < 1

@@ -1,0 +1,98 @@
+"""Maps over pictures: attention in one colour from 0, credit in two colours around 0."""
+import numpy as np
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize, TwoSlopeNorm
+from matplotlib.figure import Figure
+
+from reidlab.plots.people import part_colours
+from reidlab.plots.style import COLOURS, figure, styled
+
+WEIGHTS, SIGNED = "magma", "vlag"
+
+
+@styled
+def overlays(rows: list[tuple[np.ndarray, dict[str, np.ndarray]]], *, label: str,
+             parts: list[np.ndarray] | None = None, strength: float = 0.65,
+             signed: bool = False, own_scale: bool = False) -> Figure:
+    """Pictures and, beside each, maps laid over it; one scale for all of them.
+
+    Args:
+        rows: (picture (H, W, 3) uint8, title → (r, c) map) a person; the same titles everywhere.
+        label: of the colour bar: what a value is.
+        parts: (H, W) true labels a person, shown after the picture.
+        strength: of the map over the grey picture, 0 to 1.
+        signed: values around 0 instead of from 0.
+        own_scale: each column its own largest value, for maps of different kinds.
+    """
+    titles = list(rows[0][1])
+    first = 1 + (parts is not None)
+    fig = figure(1.15 * (first + len(titles)) + 0.9, 2.05 * len(rows) + 0.35)
+    axes = fig.subplots(len(rows), first + len(titles), squeeze=False)
+    most = {t: max(float(np.abs(maps[t]).max()) for _, maps in rows) or 1.0 for t in titles}
+    if not own_scale:
+        most = dict.fromkeys(titles, max(most.values()))
+    for r, (picture, maps) in enumerate(rows):
+        axes[r, 0].imshow(picture, interpolation="nearest")
+        if parts is not None:
+            axes[r, 1].imshow(part_colours()[parts[r]], interpolation="nearest")
+        for axis, title in zip(axes[r, first:], titles, strict=True):
+            shown = _overlay(axis, picture, maps[title], most[title], strength, signed)
+    for axis, title in zip(axes[0], ["picture", "true parts"][:first] + titles, strict=True):
+        axis.set_title(title, fontsize=8.5)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    bar = fig.colorbar(shown, ax=axes[:, -1], label=label, fraction=0.12, aspect=24)
+    if own_scale:
+        bar.set_ticks([0, most[titles[-1]]], labels=["0", "most"])
+    return fig
+
+
+def _overlay(axis, picture: np.ndarray, values: np.ndarray, most: float, strength: float,
+             signed: bool):
+    """The picture in grey, and over it the map in colour, patch by patch."""
+    height, width = picture.shape[:2]
+    axis.imshow(picture.mean(axis=-1), cmap="gray", vmin=0, vmax=255)
+    scale, alpha = Normalize(0, most), strength
+    if signed:  # nothing is laid over a patch that adds nothing
+        scale, alpha = TwoSlopeNorm(0, -most, most), strength * (np.abs(values) / most) ** 0.5
+    return axis.imshow(values, cmap=SIGNED if signed else WEIGHTS, norm=scale, alpha=alpha,
+                       extent=(-0.5, width - 0.5, height - 0.5, -0.5), interpolation="nearest")
+
+
+@styled
+def shared_out(picture: np.ndarray, found: dict, title: str = "") -> Figure:
+    """One score shared out over words and patches, side by side for each half of a description.
+
+    Args:
+        picture: (H, W, 3) uint8.
+        found: side → a `Credit`.
+        title: over the figure.
+    """
+    fig = figure(2.4 + 3.4 * len(found), 3.3)
+    grid = fig.add_gridspec(1, 1 + 3 * len(found))
+    first = fig.add_subplot(grid[0, 0])
+    first.imshow(picture, interpolation="nearest")
+    first.set_axis_off()
+    most = max(float(np.abs(c.patches()).max()) for c in found.values())
+    bars, shown = [], None
+    for k, (side, credit) in enumerate(found.items()):
+        over = fig.add_subplot(grid[0, 1 + 3 * k])
+        shown = _overlay(over, picture, credit.patches(), most, 0.8, signed=True)
+        over.set_axis_off()
+        name = "clothing" if side == "cloth" else side
+        over.set_title(f"{name}\n{credit.score:+.2f}", fontsize=9)
+        words = fig.add_subplot(grid[0, 2 + 3 * k:4 + 3 * k], sharex=bars[0] if bars else None)
+        bars.append(words)
+        spoken = [(w, v) for w, v in zip(credit.words, credit.of_words(), strict=True)
+                  if not w.startswith("[")]
+        places = np.arange(len(spoken))
+        words.barh(places, [v for _, v in spoken], color=COLOURS[name])
+        words.set_yticks(places, [w for w, _ in spoken], fontsize=7)
+        words.invert_yaxis()
+        words.axvline(0, color="0.3", linewidth=0.8)
+        words.set_xlabel("added to the score", fontsize=8)
+    solid = ScalarMappable(shown.norm, shown.cmap)
+    fig.colorbar(solid, ax=bars[-1], label="added by a patch", fraction=0.1, aspect=18)
+    if title:
+        fig.suptitle(title, fontsize=10)
+    return fig
