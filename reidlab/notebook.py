@@ -1,8 +1,10 @@
 """What notebooks lean on: checked claims, shown source, and a runner that shows progress."""
+import hashlib
 import inspect
 import json
 import os
 import sys
+import time
 from pathlib import Path
 
 import nbformat
@@ -10,8 +12,13 @@ from IPython.display import HTML, Code, display
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
+from reidlab.changes import to_dict
+from reidlab.data.packing import cache_folder
 from reidlab.errors import MissingPath, ReidlabError
 from reidlab.files import write_json
+from reidlab.presets import preset
+from reidlab.runs.folder import RunFolder
+from reidlab.training.launch import train_all
 
 COMPARE = {"<": lambda a, b: a < b, "<=": lambda a, b: a <= b, ">": lambda a, b: a > b,
            ">=": lambda a, b: a >= b, "==": lambda a, b: a == b}
@@ -48,6 +55,36 @@ def check(claim: str, observed, relation: str, bound, folder: Path | str = "../f
 
 def _short(value) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def shared_run(epochs: int = 18) -> Path:
+    """The small trained run that several notebooks look at; trained on the first call.
+
+    It is kept beside the packed pictures under a name made from its settings: other settings are
+    another run. One that somebody else is training is waited for.
+
+    Args:
+        epochs: of the ``corrected`` preset at ``tiny``; 18 take about two minutes on two cores.
+
+    Returns:
+        Its folder.
+    """
+    experiment = preset("corrected", "tiny", training__epochs=epochs)
+    digest = hashlib.sha256(json.dumps(to_dict(experiment), sort_keys=True).encode()).hexdigest()
+    folder = cache_folder() / "runs" / f"{experiment.name}-{digest[:12]}"
+    run = RunFolder(folder)
+    while not run.report.exists():
+        if run.writer() is not None:
+            time.sleep(1.0)
+            continue
+        print(f"training a small model once, in {folder}", flush=True)
+        try:
+            train_all({experiment.name: (experiment, folder)}, at_once=1, look=lambda _: print(
+                *(f"step {row['step']}" for row in run.rows()[-1:]), flush=True))
+        except ReidlabError:
+            if run.writer() is None:  # somebody else was a moment quicker otherwise
+                raise
+    return folder
 
 
 class _Shown(NotebookClient):

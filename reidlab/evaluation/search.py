@@ -10,6 +10,7 @@ from reidlab.data.packing import pack
 from reidlab.data.splitting import split_caption
 from reidlab.data.text_image import pictures_in
 from reidlab.errors import ReidlabError
+from reidlab.evaluation.credit import SIDES, Credit, credit
 from reidlab.evaluation.embeddings import embed_images, embed_texts
 from reidlab.models.building import load
 from reidlab.runs.folder import RunFolder
@@ -40,6 +41,69 @@ class Hit:
                 "path": self.path, "pid": self.pid}
 
 
+class Searcher:
+    """A gallery that was embedded once and can be asked many times.
+
+    Args:
+        run_dir: a trained run.
+        gallery: a folder of pictures; None takes the run's test people.
+
+    Raises:
+        ReidlabError: a gallery without pictures, or a run without text.
+    """
+
+    def __init__(self, run_dir: str | Path, gallery: str | Path | None = None):
+        experiment = RunFolder(run_dir).experiment()
+        if experiment.task != Experiment.task:
+            raise ReidlabError(f"{run_dir} is a {experiment.task} run, which reads no "
+                               "descriptions; search a run of corrected or another text-image "
+                               "design")
+        self.model, self.cloth_weight = load(run_dir), experiment.scoring.cloth_weight
+        size = (experiment.image.height, experiment.image.width)
+        if gallery is None:
+            split = load_data(experiment.data, size).test
+            self.images, self.paths = split.images, [r.path for r in split.records]
+            self.pids = split.pids.tolist()
+        else:
+            files = pictures_in(Path(gallery))
+            self.images, self.paths = pack(files, size), [str(f) for f in files]
+            self.pids = [-1] * len(files)
+        self._identity, self._cloth, _ = embed_images(self.model, self.images,
+                                                      range(len(self.paths)))
+
+    def find(self, text: str, k: int = 10, cloth_weight: float | None = None) -> list[Hit]:
+        """The `k` pictures that fit a description best; see `search`."""
+        identity, clothing = halves(text)
+        weight = self.cloth_weight if cloth_weight is None else cloth_weight
+        by_id = self._identity @ embed_texts(self.model, [identity], self.model.id_heads)[0]
+        by_cloth = weight * (
+            self._cloth @ embed_texts(self.model, [clothing], self.model.cloth_heads)[0])
+        order = np.argsort(-(by_id + by_cloth), kind="stable")[:k]
+        return [Hit(float(by_id[n] + by_cloth[n]), float(by_id[n]), float(by_cloth[n]),
+                    self.paths[n], int(self.pids[n]), np.asarray(self.images[n])) for n in order]
+
+    def explain(self, hit: Hit, text: str) -> dict[str, Credit]:
+        """Which word and which patch the two parts of a hit's score come from; λ is not in it."""
+        said = dict(zip(SIDES, halves(text), strict=True))
+        return {side: credit(self.model, hit.image, words, side)
+                for side, words in said.items() if words}
+
+
+def halves(text: str) -> tuple[str, str]:
+    """What a description says of the person, and of the clothes.
+
+    Raises:
+        ReidlabError: it is empty, or says nothing of either.
+    """
+    if not text.strip():
+        raise ReidlabError("the description is empty; say something of the person or the clothes")
+    identity, clothing = split_caption(text)
+    if not (identity or clothing):
+        raise ReidlabError(f"nothing in {text!r} is known to describe a person or clothes; try "
+                           "words such as 'a tall man with red hair, wearing a blue coat'")
+    return identity, clothing
+
+
 def search(run_dir: str | Path, text: str, k: int = 10, gallery: str | Path | None = None,
            cloth_weight: float | None = None) -> list[Hit]:
     """The `k` pictures that fit a description best.
@@ -57,31 +121,7 @@ def search(run_dir: str | Path, text: str, k: int = 10, gallery: str | Path | No
     Raises:
         ReidlabError: an empty description, a gallery without pictures, or a run without text.
     """
-    if not text.strip():
-        raise ReidlabError("the description is empty; say something of the person or the clothes")
     if k < 1:
         raise ReidlabError(f"k must be at least 1; got {k}")
-    experiment = RunFolder(run_dir).experiment()
-    if experiment.task != Experiment.task:
-        raise ReidlabError(f"{run_dir} is a {experiment.task} run, which reads no descriptions; "
-                           "search a run of corrected or another text-image design")
-    model = load(run_dir)
-    size = (experiment.image.height, experiment.image.width)
-    if gallery is None:
-        split = load_data(experiment.data, size).test
-        images, paths = split.images, [r.path for r in split.records]
-        pids = split.pids.tolist()
-    else:
-        files = pictures_in(Path(gallery))
-        images, paths, pids = pack(files, size), [str(f) for f in files], [-1] * len(files)
-    identity, clothing = split_caption(text)
-    if not (identity or clothing):
-        raise ReidlabError(f"nothing in {text!r} is known to describe a person or clothes; try "
-                           "words such as 'a tall man with red hair, wearing a blue coat'")
-    weight = experiment.scoring.cloth_weight if cloth_weight is None else cloth_weight
-    id_image, cloth_image, _ = embed_images(model, images, range(len(paths)))
-    by_id = id_image @ embed_texts(model, [identity], model.id_heads)[0]
-    by_cloth = weight * (cloth_image @ embed_texts(model, [clothing], model.cloth_heads)[0])
-    order = np.argsort(-(by_id + by_cloth), kind="stable")[:k]
-    return [Hit(float(by_id[n] + by_cloth[n]), float(by_id[n]), float(by_cloth[n]), paths[n],
-                int(pids[n]), np.asarray(images[n])) for n in order]
+    halves(text)  # a description of nothing is told before anything is loaded
+    return Searcher(run_dir, gallery).find(text, k, cloth_weight)

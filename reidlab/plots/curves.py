@@ -22,32 +22,48 @@ def smoothed(values: np.ndarray, window: int) -> np.ndarray:
     return (total[stop] - total[start]) / (stop - start)
 
 
-PANELS = (
-    ("identity loss (nats)", (("loss/info_nce", "identity"),)),
-    ("clothing loss (nats)", (("loss/cloth_match", "clothing"),)),
+VALIDATION = ("validation", (("val/R1", "R1", "good"), ("val/mAP", "mAP", "text")))
+TEXT_IMAGE = (  # title → (logged number, name in the legend, colour); drawn where it was logged
+    ("identity loss (nats)", (("loss/info_nce", "InfoNCE image–text", "identity"),)),
+    ("clothing loss (nats)", (("loss/cloth_match", "match image–text", "clothing"),)),
     ("dependence of identity and clothing",
-     (("monitor/embedding_cka", "identity"), ("monitor/id_cloth_abs_cosine", "grey"))),
-    ("validation, as dressed", (("val/R1", "good"), ("val/mAP", "text"))),
+     (("monitor/embedding_cka", "unbiased CKA", "identity"),
+      ("monitor/id_cloth_abs_cosine", "|cos|", "grey"))),
+    ("gate", (("gate/mean", "share of identity", "gate"),
+              ("gate/image_weight", "weight of the picture", "text"))),
+    VALIDATION,
 )
-LABELS = {"loss/info_nce": "InfoNCE image–text", "loss/cloth_match": "match image–text",
-          "monitor/embedding_cka": "unbiased CKA", "monitor/id_cloth_abs_cosine": "|cos|",
-          "val/R1": "R1", "val/mAP": "mAP"}
+VISIBLE_INFRARED = (
+    ("losses (nats)", (("loss/contrast", "people", "identity"), ("loss/cls", "names", "grey"),
+                       ("loss/patches", "patches of one shot", "clothing"))),
+    ("triplets (distance)", (("loss/triplet", "batch-hard triplets", "identity"),)),
+    ("gap of day and night", (("monitor/modality_gap", "distance of means", "gate"),)),
+    ("likeness of views", (("monitor/view_similarity", "|cos|", "text"),)),
+    VALIDATION,
+)
 
 
 @styled
 def training_curves(runs: dict[str, list[dict]], fig: Figure | None = None) -> Figure:
-    """Losses, dependence and validation of runs over their steps.
+    """Losses, dependence, gates and validation of runs over their steps, where they were logged.
 
     Args:
         runs: name → rows of ``metrics.jsonl``.
         fig: drawn into again when given, so that a live view keeps one figure.
     """
-    fig = fig or figure(10.5, 2.9)
+    fig = fig or figure(12.0, 2.9)
     fig.clear()
-    for axis, (title, lines) in zip(fig.subplots(1, len(PANELS)), PANELS, strict=True):
+    logged = {key for rows in runs.values() for row in rows for key in row}
+    panels = [(title, lines) for title, lines in
+              (TEXT_IMAGE if "loss/info_nce" in logged else VISIBLE_INFRARED)
+              if any(key in logged for key, _, _ in lines)]
+    if not panels:
+        return fig
+    for axis, (title, lines) in zip(fig.subplots(1, len(panels), squeeze=False)[0], panels,
+                                    strict=True):
         for name, rows in runs.items():
-            for key, colour in lines:
-                _line(axis, rows, key, colour, name)
+            for key, label, colour in lines:
+                _line(axis, rows, key, f"{label}, {name}", COLOURS[colour], name)
         axis.set_title(title)
         axis.set_xlabel("step")
         if axis.lines:
@@ -55,15 +71,14 @@ def training_curves(runs: dict[str, list[dict]], fig: Figure | None = None) -> F
     return fig
 
 
-def _line(axis: Axes, rows: list[dict], key: str, colour: str, name: str) -> None:
+def _line(axis: Axes, rows: list[dict], key: str, label: str, colour: tuple, name: str) -> None:
     steps, values = series(rows, key)
     if not len(steps):
         return
     style, marker = DESIGN_STYLE.get(name, ("-", "o"))
     few = len(steps) < 60
-    axis.plot(steps, values if few else smoothed(values, 20), linestyle=style,
-              color=COLOURS[colour], marker=marker if few else None, markersize=3,
-              label=f"{LABELS[key]}, {name}")
+    axis.plot(steps, values if few else smoothed(values, 20), linestyle=style, color=colour,
+              marker=marker if few else None, markersize=3, label=label)
 
 
 @styled

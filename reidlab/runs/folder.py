@@ -1,6 +1,7 @@
 """A run on disk: one writer, whole files, a log that can be tailed.
 
     config.json      the experiment, seed, versions, commit
+    plan.json        how many steps it takes, and pictures a step
     metrics.jsonl    one object a line, appended
     checkpoints/     last.safetensors (to resume), best.safetensors (to use)
     tokenizer/       of captions, when it was trained here
@@ -34,6 +35,7 @@ class RunFolder:
     def __init__(self, path: str | Path):
         self.path = Path(path)
         self.config = self.path / "config.json"
+        self.plan = self.path / "plan.json"
         self.metrics = self.path / "metrics.jsonl"
         self.last = self.path / "checkpoints" / "last.safetensors"
         self.best = self.path / "checkpoints" / "best.safetensors"

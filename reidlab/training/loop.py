@@ -95,6 +95,8 @@ class _Session:
             log.info("resumed at step %d of %d", self.step, self.steps)
         if self.accelerator.is_main_process:
             self.run.keep_until(self.step)
+            write_json(self.run.plan, {"steps": self.steps,
+                                       "batch_size": self.experiment.training.batch_size})
 
     def run_steps(self, quiet: bool) -> bool:
         """All remaining steps; False when a stop file ended them early."""

@@ -6,10 +6,19 @@ from pathlib import Path
 import ipywidgets
 from IPython.display import display
 from matplotlib.figure import Figure
+from PIL import Image
 
 from reidlab.files import write_whole
 
-_OPEN: dict[str, "Panel"] = {}  # callbacks live as long as their panel stands here
+_OPEN: dict = {}  # callbacks live as long as their panel stands here
+
+
+def claim(name: str, panel) -> None:
+    """Make `panel` the only open one of this name; an earlier one is closed."""
+    previous = _OPEN.pop(name, None)
+    if previous is not None:
+        previous.close()
+    _OPEN[name] = panel
 
 
 class Panel:
@@ -25,9 +34,7 @@ class Panel:
     """
 
     def __init__(self, name: str, view: Callable, /, **controls: ipywidgets.Widget):
-        previous = _OPEN.pop(name, None)
-        if previous is not None:
-            previous.close()
+        claim(name, self)
         self.name, self.view, self.controls = name, view, controls
         self.image = ipywidgets.Image(format="png")
         self.fault = ipywidgets.HTML()
@@ -36,7 +43,6 @@ class Panel:
                                     self.image, self.fault])
         for control in controls.values():
             control.observe(self._changed, names="value")
-        _OPEN[name] = self
         self.draw()
 
     @property
@@ -82,3 +88,22 @@ def png(drawn) -> bytes:
         drawn.savefig(out, format="png")
         return out.getvalue()
     return drawn
+
+
+def encoded(picture: Image.Image) -> bytes:
+    """PNG bytes of a picture."""
+    out = io.BytesIO()
+    picture.save(out, format="png")
+    return out.getvalue()
+
+
+def stack(*pictures: bytes) -> bytes:
+    """PNGs one under the other, on white."""
+    opened = [Image.open(io.BytesIO(p)).convert("RGB") for p in pictures]
+    whole = Image.new("RGB", (max(p.width for p in opened), sum(p.height for p in opened)),
+                        "white")
+    top = 0
+    for picture in opened:
+        whole.paste(picture, (0, top))
+        top += picture.height
+    return encoded(whole)

@@ -1,0 +1,166 @@
+"""The run panel: start, stop, resume, attach; training itself is a process of its own.
+
+Closing the page or restarting the kernel leaves the run alone; a new panel on the same folder
+goes on watching.
+"""
+import threading
+from pathlib import Path
+
+import ipywidgets
+from IPython.display import display
+
+from reidlab.changes import AnyExperiment
+from reidlab.errors import ReidlabError
+from reidlab.files import write_whole
+from reidlab.plots.curves import training_curves
+from reidlab.plots.style import figure
+from reidlab.runs.folder import RunFolder
+from reidlab.runs.status import Status, status
+from reidlab.training.launch import finish, launch, stop
+from reidlab.widgets.panel import claim, png
+
+BUSY = ("starting", "training", "silent", "stopping", "scoring")
+
+
+class RunPanel:
+    """Watches one run directory and can start and stop what trains there.
+
+    A thread reads the folder and sets the traits of widgets, which survive a page reload; it
+    prints nothing.
+
+    Args:
+        experiment: what Start trains.
+        folder: of the run; another one can be typed into the panel, and is then only watched,
+            stopped or resumed.
+        every: seconds between looks.
+    """
+
+    def __init__(self, experiment: AnyExperiment, folder: str | Path, every: float = 2.0):
+        claim("run panel", self)
+        self.experiment, self.every = experiment, every
+        self.start_button = ipywidgets.Button(description="Start", button_style="primary")
+        self.stop_button = ipywidgets.Button(description="Stop")
+        self.folder = ipywidgets.Text(value=str(folder), description="run", continuous_update=False,
+                                      layout={"width": "28em"})
+        self.line, self.fault = ipywidgets.HTML(), ipywidgets.HTML()
+        self.bar = ipywidgets.FloatProgress(max=1.0, layout={"width": "16em"})
+        self.image = ipywidgets.Image(format="png", layout={"max_width": "100%"})
+        self.box = ipywidgets.VBox([
+            ipywidgets.HBox([self.start_button, self.stop_button, self.folder, self.bar],
+                            layout={"flex_flow": "row wrap"}),
+            self.line, self.image, self.fault])
+        self.start_button.on_click(self.start)
+        self.stop_button.on_click(self.stop)
+        self.folder.observe(self._typed, names="value")
+        self._figure, self._drawn, self._process = figure(12.0, 2.9), None, None
+        self._closed, self._looking = threading.Event(), threading.Lock()
+        self.look()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    def start(self, button=None) -> None:
+        """Start the run, or resume it where it stopped."""
+        try:
+            RunFolder(self.folder.value).stop.unlink(missing_ok=True)
+            self._process = launch(self._experiment(), self.folder.value)
+            self.fault.value = ""
+        except (ReidlabError, OSError) as fault:
+            self._say(fault)
+        self.look()
+
+    def stop(self, button=None) -> None:
+        """Ask the run to save and end after its step."""
+        if status(self.folder.value).state in BUSY:
+            stop(self.folder.value)
+        self.look()
+
+    def _typed(self, change) -> None:
+        """Attach to the run directory that was typed."""
+        self._drawn, self.fault.value = None, ""
+        self.look()
+
+    def look(self) -> Status:
+        """Read the folder once and show what is there."""
+        with self._looking:
+            rows = RunFolder(self.folder.value).rows()
+            found = status(self.folder.value, rows)
+            self._last_words()
+            self.line.value = describe(found)
+            self.bar.value = found.step / found.steps if found.steps else 0.0
+            busy = found.state in BUSY
+            self.start_button.disabled = busy or found.state == "finished"
+            self.start_button.description = "Resume" if found.step and not busy else "Start"
+            self.stop_button.disabled = not busy or found.state == "stopping"
+            if rows and (self.folder.value, len(rows)) != self._drawn:
+                self._drawn = (self.folder.value, len(rows))
+                self.image.value = self._picture(rows)
+            return found
+
+    def static(self, file: Path | str) -> Path:
+        """Write the curves as they are now, for readers without a kernel."""
+        rows = RunFolder(self.folder.value).rows()
+        drawn = self._picture(rows)
+        write_whole(Path(file), lambda out: out.write(drawn))
+        return Path(file)
+
+    def show(self) -> None:
+        """Display the panel in the running cell."""
+        display(self.box)
+
+    def close(self) -> None:
+        """Stop watching and take the panel off every page; the run goes on."""
+        self._closed.set()
+        self.start_button.on_click(self.start, remove=True)
+        self.stop_button.on_click(self.stop, remove=True)
+        self.folder.unobserve_all()
+        for part in (self.start_button, self.stop_button, self.folder, self.bar, self.line,
+                     self.image, self.fault, self.box):
+            part.close()
+
+    def _experiment(self) -> AnyExperiment:
+        run = RunFolder(self.folder.value)
+        return run.experiment() if run.config.exists() else self.experiment
+
+    def _picture(self, rows: list[dict]) -> bytes:
+        return png(training_curves({self._experiment().name: rows}, self._figure))
+
+    def _watch(self) -> None:
+        while not self._closed.wait(self.every):
+            try:
+                self.look()
+            except (ReidlabError, OSError, ValueError) as fault:
+                self._say(fault)
+
+    def _last_words(self) -> None:
+        """What a run that was started here and failed said last."""
+        if self._process is None or self._process.poll() is None:
+            return
+        ended, self._process = self._process, None
+        try:
+            finish(ended, self.folder.value)
+        except ReidlabError as fault:
+            self._say(fault)
+
+    def _say(self, fault: Exception) -> None:
+        self.fault.value = f"<span style='color:#b3261e'>{fault}</span>"
+
+
+def describe(found: Status) -> str:
+    """One line of HTML: state, step, losses, scores, speed, time left, memory."""
+    parts = [f"<b>{found.state}</b>"]
+    if found.step:
+        parts.append(f"step {found.step} of {found.steps or '?'}")
+    if found.losses:
+        parts.append("loss " + f"{found.losses['total']:.3f}" if "total" in found.losses else "")
+    if found.scores:
+        parts.append(f"val R1 {100 * found.scores['R1']:.1f} mAP {100 * found.scores['mAP']:.1f}")
+    if found.pictures_a_second is not None:
+        parts.append(f"{found.pictures_a_second:.0f} pictures/s")
+    if found.seconds_left is not None:
+        parts.append(f"{int(found.seconds_left) // 60} min {int(found.seconds_left) % 60:02d} s "
+                     "left")
+    if found.memory_gb is not None:
+        parts.append(f"{found.memory_gb:.1f} GB")
+    if found.state == "silent":
+        parts.append(f"no line for {found.idle:.0f} s")
+    return " · ".join(part for part in parts if part)
