@@ -35,7 +35,9 @@ class Stages:
     chained: bool = True             # False, as written: each stage embeds the picture anew
     low: str = "previous"            # lower view of MFA: previous stage, stage0, or none
     depth: int = 1                   # transformer layers of stage 4
-    neck: str = "bnneck"             # bnneck, bnneck_by_modality, or linear as the note has it
+    pooling: str = "mean"            # over patches after stage 4: mean, or a learned query
+    neck: str = "bnneck"             # bnneck, linear as the note has it, or either _by_modality
+    retrieve: str = "both"           # vectors that are compared: both sides of the neck, or neck
     resnet: int = 50                 # depth of the resnet: 50, 18 or 10; its width is image.dim
 
 
@@ -118,7 +120,9 @@ CHOICES = {
     "stages.backbone": ("dual_vit", "resnet"),
     "stages.low": ("previous", "stage0", "none"),
     "stages.resnet": (50, 18, 10),
-    "stages.neck": ("bnneck", "bnneck_by_modality", "linear"),
+    "stages.neck": ("bnneck", "bnneck_by_modality", "linear_by_modality", "linear"),
+    "stages.pooling": ("mean", "query"),
+    "stages.retrieve": ("both", "neck"),
     "loss.contrast_over": ("kinds", "all"),
     "loss.orthogonality": ("branches", "patches", "inner"),
     "scoring.direction": ("infrared_to_visible", "visible_to_infrared"),

@@ -43,6 +43,22 @@ class ModalityBNNeck(nn.Module):
         return out
 
 
+class LinearModalityNeck(nn.Module):
+    """One Linear for both kinds of light, then a BatchNorm for each.
+
+    The Linear is where a place is found in which people of both kinds can meet; the pooled tokens
+    stay free to serve the patches.
+    """
+
+    def __init__(self, dim: int):
+        super().__init__()
+        self.linear, self.by_modality = nn.Linear(dim, dim), ModalityBNNeck(dim)
+
+    def forward(self, pooled: Tensor, modality: Tensor) -> Tensor:
+        """(R, D), (R,) → (R, D)."""
+        return self.by_modality(self.linear(pooled), modality)
+
+
 class LinearNeck(nn.Module):
     """The note's bottleneck: Linear, BatchNorm, ReLU.
 
@@ -65,7 +81,8 @@ def unshifted(dim: int) -> nn.BatchNorm1d:
     return norm
 
 
-NECKS = {"bnneck": BNNeck, "bnneck_by_modality": ModalityBNNeck, "linear": LinearNeck}
+NECKS = {"bnneck": BNNeck, "bnneck_by_modality": ModalityBNNeck,
+         "linear_by_modality": LinearModalityNeck, "linear": LinearNeck}
 
 
 def build_neck(name: str, dim: int) -> nn.Module:

@@ -8,8 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reidlab.config import InfraredExperiment
+from reidlab.config import Disentangle, InfraredExperiment
+from reidlab.disentangle.queries import QueryPool
 from reidlab.encoders.dual_vit import INFRARED, STAGES, VISIBLE, DualViT
+from reidlab.encoders.pooling import MaskedMean
 from reidlab.errors import ReidlabError
 from reidlab.expansion import build_expansion
 from reidlab.expansion.expanded import Expanded
@@ -17,13 +19,17 @@ from reidlab.expansion.ssdec import cut_mix
 from reidlab.fusion.stages import MFA
 from reidlab.models.necks import build_neck
 
+POOLINGS = {"mean": lambda experiment, dim: MaskedMean(),
+            "query": lambda experiment, dim: QueryPool(
+                Disentangle(name="queries", heads=experiment.image.heads), dim)}
+
 
 @dataclass
 class InfraredOutput:
     """Everything the model knows of a batch; the same in training and evaluation.
 
     Attributes:
-        pooled: (S·R, D) mean over patches after stage 4, set after set.
+        pooled: (S·R, D) over patches after stage 4, set after set.
         features: (S·R, D) behind the neck.
         logits: (S·R, C); None where no loss classifies.
         modality: (R,) 0 visible, 1 infrared.
@@ -68,7 +74,9 @@ class CrossModal(nn.Module):
         weights = experiment.loss.weights
         self.dim, self.grid, self.mixes = dim, grid, bool(weights.cut_mix)
         self.expansion = build_expansion(experiment.expansion, expand_dim, grid)
+        self.pool = POOLINGS[experiment.stages.pooling](experiment, dim)
         self.neck = build_neck(experiment.stages.neck, dim)
+        self.retrieve = experiment.stages.retrieve
         self.classifier = None
         if weights.cls or weights.cut_mix:
             self.classifier = nn.Linear(dim, classes, bias=False)
@@ -97,7 +105,7 @@ class CrossModal(nn.Module):
                               if image is not None])
         made = (self.expansion(tokens, modality) if self.expansion is not None
                 else Expanded(tokens, tokens.mean(dim=1)[None]))
-        pooled = self.last_stage(made.tokens).mean(dim=1)
+        pooled = self.pool(self.last_stage(made.tokens))
         features = self.neck(pooled, modality.repeat(made.extra + 1))
         after = made.tokens.mean(dim=1).view(made.extra + 1, len(tokens), -1)
         out = InfraredOutput(
@@ -117,7 +125,7 @@ class CrossModal(nn.Module):
             partner[rows] = rows[torch.randperm(len(rows), device=rows.device)]
         mixed, out.kept = cut_mix(tokens, partner, float(torch.rand(())), self.grid)
         out.partner = partner
-        out.mixed_logits = self.classifier(self.neck(self.last_stage(mixed).mean(dim=1), modality))
+        out.mixed_logits = self.classifier(self.neck(self.pool(self.last_stage(mixed)), modality))
 
     def encode(self, image: Tensor, modality: int) -> Tensor:
         """Test features of one kind of picture.
@@ -128,14 +136,15 @@ class CrossModal(nn.Module):
 
         Returns:
             (B, 2·S·D), each of the 2·S parts of unit norm / √(2·S): the dot product of two is the
-            mean of the cosines over sets × {pooled, behind the neck}.
+            mean of the cosines over sets × {pooled, behind the neck}. (B, S·D) where only what is
+            behind the neck retrieves: pooled vectors still hold which light it was.
 
         Source: note 004 §2.5 (two unit vectors); DEEN (sum over the sets).
         """
         given = {VISIBLE: (image, None), INFRARED: (None, image)}[modality]
         out = self(*given)
-        parts = [F.normalize(part, dim=-1) for kind in (out.pooled, out.features)
-                 for part in kind.chunk(out.sets)]
+        kinds = (out.features,) if self.retrieve == "neck" else (out.pooled, out.features)
+        parts = [F.normalize(part, dim=-1) for kind in kinds for part in kind.chunk(out.sets)]
         return torch.cat(parts, dim=-1) / len(parts) ** 0.5
 
 

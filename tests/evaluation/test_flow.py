@@ -1,0 +1,50 @@
+"""Flow charts hold the edges that exist, all of them, and no others."""
+import pytest
+import torch
+
+from reidlab.errors import ReidlabError
+from reidlab.evaluation.flow import _sources, _without_shortcuts, flow
+from reidlab.plots.flowchart import mermaid
+from reidlab.presets import preset
+
+
+def test_shortcuts_are_left_out_and_nothing_else():
+    depends = {"b": {"a"}, "c": {"a", "b"}, "d": {"a", "c", "b"}, "e": {"a"}}
+    assert set(_without_shortcuts(depends)) == {("a", "b"), ("b", "c"), ("c", "d"), ("a", "e")}
+
+
+def test_a_detached_tensor_is_no_source():
+    x = torch.ones(3, requires_grad=True)
+    y = 2 * x
+    z = y.detach() + x
+    assert _sources(z, {"x": x, "y": y, "z": z}) == {"x"}
+    assert _sources(y.detach(), {"x": x}) == set()
+
+
+@pytest.mark.covers("X1")
+def test_the_corrected_sides_meet_in_losses_only():
+    found = flow(preset("corrected", "tiny"))
+    assert {e for e in found.edges if not e[1].startswith("loss")} == {
+        ("picture", "image tokens"), ("image tokens", "identity feature"),
+        ("image tokens", "clothing feature"), ("identity feature", "identity vector"),
+        ("clothing feature", "clothing vector"), ("identity caption", "identity text vector"),
+        ("clothing caption", "clothing text vector")}
+    assert found.reads["info_nce"] == ["identity text vector", "identity vector"]
+    assert found.reads["cloth_match"] == ["clothing text vector", "clothing vector"]
+    assert found.losses["info_nce"][0] == 1.0
+
+
+def test_the_fusion_of_the_notes_ends_nowhere_and_their_gate_mixes():
+    found = flow(preset("attention", "tiny"))
+    assert not [b for a, b in found.edges if a in ("fused vector", "fusion weights")]
+    assert ("gate", "identity feature") in found.edges
+    projection = flow(preset("projection", "tiny")).edges
+    assert ("fusion weights", "fused vector") in projection  # attention-gated fusion uses its gate
+
+
+def test_a_chart_names_every_node_once_and_other_systems_are_refused():
+    text = mermaid([("a b", "c"), ("c", "loss: d")])
+    assert text.splitlines() == ["```mermaid", "graph LR", "  a_b[a b]", "  c[c]",
+                                 "  loss_d([d])", "  a_b --> c", "  c --> loss_d", "```"]
+    with pytest.raises(ReidlabError, match="embednet is a visible-infrared design"):
+        flow(preset("embednet", "tiny"))
