@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile \
        --constraint constraints.txt
 
-.PHONY: run test fast lab clean
+.PHONY: run test fast browser lab clean
 
 run: .venv/ready
 	$(BIN)/python -m reidlab run notebooks/12_full_training.ipynb
@@ -16,8 +16,11 @@ test: .venv/ready-test
 fast: .venv/ready-test
 	$(BIN)/python -m pytest -m "not slow"
 
+browser: .venv/ready-test .venv/ready-lab .venv/ready-browser
+	$(BIN)/python -m pytest tests/test_jupyterlab.py
+
 lab: .venv/ready-lab
-	$(BIN)/jupyter lab --notebook-dir notebooks
+	$(BIN)/jupyter lab notebooks/00_start_here.ipynb
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; got %d.%d: make PYTHON=python3.11" % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'

@@ -97,6 +97,30 @@ def test_checks_hold_or_raise_and_are_collected(tmp_path):
     assert kept["C99.1"]["holds"] and not kept["C99.2"]["holds"]
 
 
-def test_the_readme_shows_what_the_notebook_wrote():
-    readme = (FIGURES.parent / "README.md").read_text()
+@pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md"])
+def test_the_readmes_show_what_the_notebook_wrote_and_every_notebook(name):
+    readme = (FIGURES.parent / name).read_text()
     assert (FIGURES / "12_results.md").read_text().strip() in readme
+    assert [f.name for f in NOTEBOOKS] == re.findall(r"\(notebooks/(\w+\.ipynb)\) \|", readme)
+    for figure in re.findall(r"\((figures/[^)]+)\)", readme):
+        assert (FIGURES.parent / figure).exists(), figure
+
+
+def test_both_readmes_show_the_same_commands_figures_and_tree():
+    shown = []
+    for name in ("README.md", "README.zh-CN.md"):
+        text = (FIGURES.parent / name).read_text()
+        blocks = [line.split("  #")[0].rstrip() for line in text.splitlines()
+                  if line.startswith("    ")]
+        shown.append((blocks, re.findall(r"figures/\w+\.svg", text)))
+    assert shown[0] == shown[1]
+
+
+def test_every_figure_has_a_notebook_that_shows_it():
+    sources = "".join(f.read_text() for f in NOTEBOOKS)
+    for figure in FIGURES.iterdir():
+        if figure.suffix == ".svg":
+            assert f"../figures/{figure.name}" in sources, figure.name
+            assert figure.with_suffix(".png").exists() and figure.with_suffix(".json").exists()
+        elif figure.suffix == ".png" and not figure.with_suffix(".svg").exists():
+            assert f"{{FIGURES}}/{figure.name}" in sources, figure.name

@@ -7,7 +7,8 @@ import nbformat
 HERE = Path(__file__).parent
 PROMISED = {*(f"E{k}" for k in range(1, 18)), *(f"D{k}" for k in range(1, 20)),
             *(f"F{k}" for k in range(1, 16)), *(f"L{k}" for k in range(1, 17)),
-            *(f"R{k}" for k in range(1, 19)), *(f"V{k}" for k in range(1, 39))}
+            *(f"R{k}" for k in range(1, 19)), *(f"V{k}" for k in range(1, 39)),
+            *(f"X{k}" for k in range(1, 9))}
 
 
 def proofs() -> dict[str, list[str]]:

@@ -36,7 +36,7 @@ class InfraredOutput:
         before, after: (R, D) pooled tokens before the expansion, and (S', R, D) of what it made.
         branches: (K, R, d) pooled views; the tokens' own mean without an expansion.
         tokens: (S·R, N, D) that the expansion gave.
-        patches: (R, N, d) that stage 3 gave, before the expansion.
+        patches: (R, n, D) of the rows themselves after stage 4, which pooling reads.
         mixed_logits: (R, C) of pictures with another one's patches in them; None where not asked.
         partner: (R,) whose patches came in; kept: share of patches that stayed.
         shares: (R, K) weight of each view, where the expansion weighs them.
@@ -105,14 +105,15 @@ class CrossModal(nn.Module):
                               if image is not None])
         made = (self.expansion(tokens, modality) if self.expansion is not None
                 else Expanded(tokens, tokens.mean(dim=1)[None]))
-        pooled = self.pool(self.last_stage(made.tokens))
+        last = self.last_stage(made.tokens)
+        pooled = self.pool(last)
         features = self.neck(pooled, modality.repeat(made.extra + 1))
         after = made.tokens.mean(dim=1).view(made.extra + 1, len(tokens), -1)
         out = InfraredOutput(
             pooled=pooled, features=features, modality=modality,
             logits=None if self.classifier is None else self.classifier(features),
             before=tokens.mean(dim=1), after=after, branches=made.branches, tokens=made.tokens,
-            patches=tokens, shares=made.shares)
+            patches=last[:len(tokens)], shares=made.shares)
         if self.mixes and self.training:
             self._mix(out, made.tokens[:len(tokens)], modality)
         return out

@@ -37,5 +37,5 @@ def bars(found: dict[str, dict[str, float]], *, y: str, log: bool = False,
                     ha="right" if len(parts) > 6 else "center")
     axis.set_ylabel(y)
     if len(found) > 1:
-        fig.legend(loc="outside upper center", ncols=len(found), fontsize=9)
+        fig.legend(loc="outside upper center", ncols=min(len(found), 3), fontsize=9)
     return fig

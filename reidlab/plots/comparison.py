@@ -40,3 +40,24 @@ def comparison_figure(table: dict) -> Figure:
         axis.set_yticks(range(len(names)), names)
         axis.set_ylim(len(names) - 0.5, -0.5)
     return fig
+
+
+@styled
+def score_by_design(table: dict, title: str) -> Figure:
+    """One score of every design: a bar for the mean, a dot a seed, the spread of A against A.
+
+    Args:
+        table: of `reidlab.comparing.compare`; title: of a score in it.
+    """
+    found = {name: scores[title] for name, scores in table["designs"].items() if title in scores}
+    fig = figure(max(4.5, 1.15 * len(found) + 1.2), 3.1)
+    axis = fig.subplots()
+    for place, score in enumerate(found.values()):
+        axis.bar(place, score["mean"], 0.6, color=COLOURS["identity"], alpha=0.35)
+        axis.plot([place] * len(score["values"]), score["values"], "o", color=COLOURS["identity"],
+                  markersize=4)
+    axis.set_xticks(range(len(found)), [name.replace("_", "\n") for name in found], fontsize=8.5)
+    axis.set_ylabel(title)
+    axis.set_title(f"dots: seeds; two seeds of one design differ by up to "
+                   f"{table['control'][title]:.3g}", fontsize=9)
+    return fig

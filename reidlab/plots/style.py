@@ -19,6 +19,7 @@ RULES = {
     "figure.dpi": 110, "savefig.dpi": 110, "font.size": 9.5, "axes.titlesize": 10.5,
     "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
     "grid.color": "0.92", "grid.linewidth": 0.8, "axes.axisbelow": True, "legend.frameon": False,
+    "axes.prop_cycle": matplotlib.cycler(color=sns.color_palette("colorblind")),
     "lines.linewidth": 1.6, "svg.hashsalt": "reidlab", "svg.fonttype": "path",
 }
 
@@ -43,7 +44,8 @@ def reference_lines(axis: Axes, marks: dict[str, float] | None) -> None:
     for name, height in (marks or {}).items():
         axis.axhline(height, color="0.4", linestyle=":", linewidth=1)
         axis.annotate(name, (1, height), xycoords=("axes fraction", "data"), fontsize=8,
-                      ha="right", va="bottom", color="0.3")
+                      ha="right", va="bottom", color="0.3",
+                      bbox={"facecolor": "white", "alpha": 0.75, "pad": 0.5, "linewidth": 0})
 
 
 def save_figure(fig: Figure, name: str, folder: Path | str = "../figures", **origin) -> Path:

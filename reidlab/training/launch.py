@@ -30,6 +30,8 @@ def launch(experiment: Experiment, run_dir: str | Path, threads: int | None = No
     changed = [f"--set={name}={value}" for name, value in flatten(experiment).items()
                if value != plain[name] and name not in ("seed", "data.source")]
     folder = Path(run_dir)
+    if RunFolder(folder).writer() is None:  # a request to stop what no longer runs is void
+        RunFolder(folder).stop.unlink(missing_ok=True)
     log_file = folder.with_name(f"{folder.name}.log")
     folder.parent.mkdir(parents=True, exist_ok=True)
     limit = {"OMP_NUM_THREADS": str(threads)} if threads else {}
@@ -55,7 +57,7 @@ def train_all(runs: dict[str, tuple[Experiment, str | Path]], at_once: int | Non
         look: called with the names that train at the moment.
 
     Raises:
-        ReidlabError: a run failed; those beside it save and end.
+        ReidlabError: a run failed or was stopped; those beside it save and end.
     """
     waiting = [name for name, (_, folder) in runs.items() if not RunFolder(folder).report.exists()]
     cores = os.cpu_count() or 1
@@ -71,6 +73,8 @@ def train_all(runs: dict[str, tuple[Experiment, str | Path]], at_once: int | Non
             look(list(running))
             for name in [n for n, process in running.items() if process.poll() is not None]:
                 finish(running.pop(name), runs[name][1])
+                if not RunFolder(runs[name][1]).report.exists():
+                    raise ReidlabError(f"{name} was stopped; the same command goes on")
     finally:
         for name in running:
             stop(runs[name][1])

@@ -61,7 +61,6 @@ class RunPanel:
     def start(self, button=None) -> None:
         """Start the run, or resume it where it stopped."""
         try:
-            RunFolder(self.folder.value).stop.unlink(missing_ok=True)
             self._process = launch(self._experiment(), self.folder.value)
             self.fault.value = ""
         except (ReidlabError, OSError) as fault:

@@ -16,6 +16,7 @@ from reidlab.presets import visible_infrared
 from reidlab.presets.text_image import DESIGNS
 from reidlab.runs import checkpoint
 from reidlab.runs.folder import RunFolder
+from reidlab.training.launch import stop, train_all
 from reidlab.training.loop import train
 from reidlab.training.optim import learning_rate
 from tests.conftest import MINI, mini
@@ -310,3 +311,18 @@ def test_learning_rate_warms_up_and_follows_a_cosine():
     assert [learning_rate(config, k, 110) for k in (0, 9, 10, 60)] == pytest.approx(
         [0.1, 1.0, 1.0, 0.5])
     assert learning_rate(config, 110, 110) == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.slow
+def test_a_stop_request_nobody_heard_is_void_and_a_stopped_run_is_not_done(tmp_path, cache):
+    """What a killed launcher leaves behind must not end the next attempt, nor pass for its end."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "stop").touch()
+    train_all({"mini": (mini(), folder)})
+    assert RunFolder(folder).report.exists()
+    other = tmp_path / "other"
+    with pytest.raises(ReidlabError, match="mini was stopped; the same command goes on"):
+        train_all({"mini": (mini(training__epochs=100), other)}, every=0.2,
+                  look=lambda running: RunFolder(other).rows() and stop(other))
+    assert RunFolder(other).rows() and not RunFolder(other).report.exists()

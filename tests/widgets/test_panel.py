@@ -5,9 +5,14 @@ import weakref
 import ipywidgets
 import torch
 
+from reidlab.data.world import World
+from reidlab.models.building import build, load
 from reidlab.plots.heatmaps import lines, matrices
+from reidlab.widgets.attention_viewer import KINDS, attention_viewer
 from reidlab.widgets.explorer import people_explorer
 from reidlab.widgets.panel import Panel, png
+from reidlab.widgets.swap import swap_viewer
+from tests.conftest import mini
 
 
 def slider(value=1):
@@ -69,3 +74,31 @@ def test_the_explorer_turns_one_factor_at_a_time():
     panel.controls["person__hair_colour"].value = "as drawn"
     panel.controls["yaw"].value = -15
     assert panel.image.value == first
+
+
+def test_the_attention_viewer_draws_every_kind_of_map(run):
+    world = World(0, (96, 48))
+    model = load(run)
+    viewer = attention_viewer(model, build(mini()), [world.draw(k, k, 0) for k in range(3)])
+    seen = {viewer.image.value}
+    for kind in KINDS:
+        viewer.controls["kind"].value = kind
+        assert viewer.fault.value == ""
+        seen.add(viewer.image.value)
+    assert len(seen) == len(KINDS)
+    before = viewer.image.value                       # word → patch: walk into the second caption
+    viewer.controls["word"].value = 30
+    assert viewer.image.value != before and viewer.fault.value == ""
+    viewer.controls["kind"].value = "encoder, from CLS"
+    before = viewer.image.value
+    viewer.controls["head"].value = "2"
+    assert viewer.image.value != before
+    viewer.close()
+
+
+def test_the_swap_viewer_compares_what_it_shows(run):
+    viewer = swap_viewer(load(run), World(0, (96, 48)))
+    before = viewer.image.value
+    viewer.controls["other_outfit"].value += 3
+    assert viewer.image.value != before and viewer.fault.value == ""
+    viewer.close()

@@ -1,0 +1,186 @@
+"""A real JupyterLab in a headless browser: sliders, the run panel, the search box.
+
+Needs playwright, JupyterLab and a Chromium on the path: ``make browser``. Skipped elsewhere.
+"""
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from reidlab.runs.folder import RunFolder
+from tests.conftest import MINI
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+CELLS = {
+    "slider": "from reidlab.widgets.explorer import people_explorer\n"
+              "people_explorer(size=(96, 48)).show()",
+    "run": "import reidlab\nfrom reidlab.widgets.run_panel import RunPanel\n"
+           "mine = reidlab.preset('corrected', 'tiny', **{CHANGES})\n"
+           "panel = RunPanel(mine, {RUN!r}, every=0.5)\n"
+           "panel.show()",
+    "search": "from reidlab.evaluation.search import Searcher\n"
+              "from reidlab.widgets.search_box import SearchBox\n"
+              "box = SearchBox(Searcher({TRAINED!r}), 'a man in a red coat', k=3)\nbox.show()",
+}
+EPOCHS = 200  # of four steps: long enough to be looked at, stopped and resumed
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory, run, cache):
+    """A running server; its address, and the folder of the run that the panel starts."""
+    pytest.importorskip("playwright")
+    pytest.importorskip("jupyterlab")
+    if not CHROMIUM:
+        pytest.skip("no chromium on the path")
+    folder = tmp_path_factory.mktemp("lab")
+    changes = {k.replace(".", "__"): v for k, v in MINI.items()} | {"training__epochs": EPOCHS}
+    names = {"{CHANGES}": repr(changes), "{RUN!r}": repr(str(folder / "run")),
+             "{TRAINED!r}": repr(str(run))}
+    for name, source in CELLS.items():
+        for mark, text in names.items():
+            source = source.replace(mark, text)
+        book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
+        book.metadata.kernelspec = {"name": "python3", "display_name": "Python 3"}
+        nbformat.write(book, folder / f"{name}.ipynb")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = subprocess.Popen(
+        [sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root", f"--port={port}",
+         "--expose-app-in-browser", "--IdentityProvider.token=", f"--notebook-dir={folder}"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ | {
+            "PYTHONPATH": str(Path(__file__).parent.parent)})
+    try:
+        address = f"http://127.0.0.1:{port}"
+        for _ in range(120):
+            try:
+                urllib.request.urlopen(f"{address}/api", timeout=1)
+                break
+            except OSError:
+                time.sleep(0.5)
+        yield address, folder / "run"
+    finally:
+        (folder / "run" / "stop").parent.exists() and (folder / "run" / "stop").touch()
+        server.terminate()
+        server.wait(30)
+
+
+@pytest.fixture
+def page(lab):
+    """An empty page of a headless browser."""
+    from playwright.sync_api import sync_playwright
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1400, "height": 1000})
+        page.set_default_timeout(90_000)
+        yield page
+        browser.close()
+
+
+def command(page, name):
+    """Start one of JupyterLab's commands; it may wait for a dialog."""
+    page.evaluate("name => { window.jupyterapp.commands.execute(name) }", name)
+
+
+def opened(page, address, name):
+    """Open a notebook, run it, and wait for its first picture or button."""
+    page.goto(f"{address}/lab/workspaces/{name}/tree/{name}.ipynb")
+    page.wait_for_selector(".jp-Notebook .jp-CodeCell")
+    page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]", state="attached")
+    command(page, "notebook:run-all-cells")
+    return page
+
+
+def until(page, ask, *given):
+    """Wait until a piece of JavaScript is true."""
+    page.wait_for_function(ask, arg=list(given))
+
+
+def shoot(page, name):
+    """Keep a screenshot where REIDLAB_SHOTS says so."""
+    if "REIDLAB_SHOTS" in os.environ:
+        page.screenshot(path=f"{os.environ['REIDLAB_SHOTS']}/{name}.png")
+
+
+@pytest.mark.slow
+@pytest.mark.covers("X7")
+def test_a_slider_changes_its_picture(lab, page):
+    opened(page, lab[0], "slider")
+    page.wait_for_selector(".widget-image")
+    before = page.get_attribute(".widget-image", "src")
+    page.focus(".noUi-handle >> nth=0")
+    page.keyboard.press("ArrowRight")
+    until(page, "([old]) => document.querySelector('.widget-image').src != old", before)
+    shoot(page, "slider")
+
+
+@pytest.mark.slow
+def test_the_search_box_answers_a_typed_description(lab, page):
+    opened(page, lab[0], "search")
+    page.wait_for_selector("button:has-text('1: ')")
+    before = page.inner_text("button:has-text('1: ')"), page.get_attribute(
+        ".widget-image >> nth=0", "src")
+    page.fill(".widget-text input", "a woman with long black hair in a green dress")
+    page.keyboard.press("Enter")
+    until(page, "([text, src]) => [...document.querySelectorAll('button')].every("
+          "b => b.innerText != text) || document.querySelector('.widget-image').src != src",
+          *before)
+    why = page.get_attribute(".widget-image >> nth=3", "src")
+    page.click("button:has-text('2: ')")
+    until(page, "([old]) => document.querySelectorAll('.widget-image')[3].src != old", why)
+    shoot(page, "search")
+
+
+def step_on(page) -> int:
+    """The step that the run panel shows."""
+    text = page.inner_text(".jp-OutputArea .widget-html-content >> nth=0")
+    return int(text.split("step ")[1].split()[0]) if "step " in text else 0
+
+
+def moving(page):
+    """Wait until the shown step has grown."""
+    seen = step_on(page)
+    until(page, "([seen]) => +(document.querySelector('.jp-OutputArea .widget-html-content')"
+          "?.innerText.split('step ')[1]?.split(' ')[0] ?? 0) > seen", seen)
+
+
+@pytest.mark.slow
+def test_a_run_survives_reload_and_kernel_restart_and_resumes_without_a_gap(lab, page):
+    address, folder = lab
+    opened(page, address, "run")
+    page.click("button:has-text('Start')")
+    moving(page)
+    command(page, "docmanager:save")
+    shoot(page, "run")
+    page.reload()                                   # the page is closed and opened again
+    page.wait_for_selector("button:has-text('Stop')")
+    moving(page)
+    page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]", state="attached")
+    command(page, "notebook:restart-run-all")
+    page.click(".jp-Dialog .jp-mod-accept")         # a new kernel, the same run
+    page.wait_for_selector("button:has-text('Stop')")
+    until(page, "() => document.querySelector('.jp-OutputArea .widget-html-content')"
+          "?.innerText.startsWith('training')")
+    moving(page)
+    page.click("button:has-text('Stop')")
+    page.wait_for_selector("button:has-text('Resume')")
+    stopped = RunFolder(folder).rows()[-1]["step"]
+    page.wait_for_selector("button:has-text('Resume'):not([disabled])")
+    page.click("button:has-text('Resume')")
+    page.wait_for_selector("button:has-text('Stop'):not([disabled])")
+    until(page, "([seen]) => +(document.querySelector('.jp-OutputArea .widget-html-content')"
+          "?.innerText.split('step ')[1]?.split(' ')[0] ?? 0) > seen", stopped)
+    page.click("button:has-text('Stop')")
+    page.wait_for_selector("button:has-text('Resume'):not([disabled])")
+    shoot(page, "stopped")
+    steps = [row["step"] for row in RunFolder(folder).rows()]
+    assert steps == list(range(1, len(steps) + 1)) and steps[-1] > stopped
+    assert json.loads((folder / "config.json").read_text())["experiment"]["name"] == "corrected"
