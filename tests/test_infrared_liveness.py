@@ -50,7 +50,8 @@ OTHER = {  # a second value where the first is a name or twice it makes no sense
     "image.activation": "gelu", "image.dropout": 0.5, "stages.backbone": "resnet",
     "stages.low": "stage0", "stages.neck": "linear", "stages.resnet": 18, "data.flip": 0.0,
     "expansion.name": "dee", "expansion.dropout": 0.5, "expansion.drop": 0.6,
-    "loss.orthogonality": "patches", "loss.metric_from": 0.1, "loss.contrast_over": "all",
+    "loss.orthogonality": "patches", "loss.metric_from": 0.1, "loss.contrast_over": "kinds",
+    "stages.pooling": "mean", "stages.retrieve": "both",
     "training.optimizer": "adam", "data.paired": 0.9,
     "scoring.direction": "visible_to_infrared", "scoring.search": "indoor", "data.trial": 2,
     "data.labelled": 0.5, "loss.clusters": 6, "data.erasing": 0.5, "data.channel_exchange": 0.0,
@@ -79,6 +80,8 @@ def observe(experiment):
     terms = loss(out, batch.pid, 0.45, batch.aligned)
     seen.append({k: round(v.item(), 5) for k, v in terms.items()})
     seen.append(np.round(out.pooled[0].detach().numpy(), 4).tolist())
+    with torch.inference_mode():
+        seen.append(model.eval().encode(batch.visible[:1], 0).shape)
     return repr(seen)
 
 

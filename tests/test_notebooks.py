@@ -23,7 +23,7 @@ def test_stored_without_outputs_with_a_kernel_and_short_cells(file):
     for cell in notebook.cells:
         if cell.cell_type == "code":
             assert not cell.outputs and cell.execution_count is None
-            assert cell.source.count("\n") < 20, cell.id
+            assert cell.source.count("\n") < 15, cell.id
             assert not re.search(r"^(class |def )", cell.source, re.M), cell.id
 
 

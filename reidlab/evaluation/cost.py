@@ -6,9 +6,11 @@ from reidlab.config import InfraredExperiment
 from reidlab.encoders.dual_vit import VISIBLE
 
 
-@torch.no_grad()
 def multiplications(model, experiment: InfraredExperiment) -> float:
-    """Multiply-adds of one picture's test features: half of torch's count of operations."""
+    """Multiply-adds of one picture's test features: half of torch's count of operations.
+
+    Gradients stay on: the counter follows modules by them.
+    """
     image = torch.zeros(1, 3, experiment.image.height, experiment.image.width,
                         device=next(model.parameters()).device)
     with FlopCounterMode(display=False) as counter:

@@ -33,8 +33,10 @@ class BatchFirstForgotten(nn.Module):
 class HeadViews(nn.Module):
     """T-MHEE with its heads as views: ``MHA(x) = Σ headᵢ Wᵢ + b``, one summand a view.
 
-    Summed with equal shares, this is `nn.MultiheadAttention` over patches. Options:
-    heads that exchange what they saw, and shares that depend on the modality.
+    Summed with equal shares, this is `nn.MultiheadAttention` over patches, added to the tokens
+    behind a LayerNorm, as in the layers around it. A LayerNorm after the sum, as the note has it,
+    keeps both kinds of light apart for hundreds of steps (docs/log.md). Options: heads that
+    exchange what they saw, and shares that depend on the modality.
 
     Args:
         config: heads, dropout, ``interaction``, ``shares``.
@@ -76,12 +78,12 @@ class HeadViews(nn.Module):
 
     def forward(self, tokens: Tensor, modality: Tensor) -> Expanded:
         """(R, N, D), (R,) → tokens (R, N, D) and K branches; `shares` sum to 1 a row."""
-        views = self.views(tokens)
+        views = self.views(self.norm(tokens))
         shares = None
         if self.to_shares is None:
             found = views.sum(dim=0)
         else:
             shares = self.to_shares(modality).softmax(dim=-1)                 # (R, K)
             found = torch.einsum("krnc,rk->rnc", views, shares * self.heads)
-        found = self.norm(found + self.attention.out_proj.bias + tokens)
-        return Expanded(self.dropout(found * self.scale), views.mean(dim=2), shares=shares)
+        found = tokens + self.dropout(self.scale * (found + self.attention.out_proj.bias))
+        return Expanded(found, views.mean(dim=2), shares=shares)

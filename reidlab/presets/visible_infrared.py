@@ -79,11 +79,12 @@ def embednet_corrected() -> InfraredExperiment:
     """
     return InfraredExperiment(
         name="embednet_corrected", size="base",
-        data=InfraredData(paired=0.4, images_per_person=2),
-        stages=Stages(chained=True, low="previous", neck="bnneck_by_modality"),
+        data=InfraredData(paired=0.25, images_per_person=2),
+        stages=Stages(chained=True, low="previous", pooling="query", neck="linear_by_modality",
+                      retrieve="neck"),
         expansion=Expansion(name="tmhee"),
         loss=InfraredLoss(weights=InfraredWeights(contrast=1.0, orthogonality=0.1, patches=1.0),
-                          orthogonality="branches", metric_from=0.5),
+                          orthogonality="branches", contrast_over="all", metric_from=0.5),
         training=Training(lr=3e-4, weight_decay=0.05, warmup=500, optimizer="adamw"),
     )
 
@@ -116,7 +117,7 @@ def tiny(experiment: InfraredExperiment) -> InfraredExperiment:
         data=replace(experiment.data, people=1000, crop=4),
         training=Training(
             optimizer="adamw", lr=1.5e-3, weight_decay=0.05, warmup=100, clip=1.0, final_lr=1e-5,
-            batch_size=32, epochs=60, batches_per_epoch=30, monitor_every=60, validate_every=30))
+            batch_size=32, epochs=50, batches_per_epoch=30, monitor_every=60, validate_every=25))
 
 
 def small(experiment: InfraredExperiment) -> InfraredExperiment:
