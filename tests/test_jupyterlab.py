@@ -91,12 +91,16 @@ def command(page, name):
 
 
 def opened(page, address, name):
-    """Open a notebook, run it, and wait for its first picture or button."""
+    """Open a notebook and run its cell."""
     page.goto(f"{address}/lab/workspaces/{name}/tree/{name}.ipynb")
     page.wait_for_selector(".jp-Notebook .jp-CodeCell")
     page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]", state="attached")
-    command(page, "notebook:run-all-cells")
-    return page
+    page.click(".jp-Notebook .jp-CodeCell .jp-InputPrompt")      # the notebook is the current one
+    for _ in range(60):                             # until the kernel has taken the cell
+        command(page, "notebook:run-all-cells")
+        page.wait_for_timeout(1000)
+        if page.inner_text(".jp-CodeCell .jp-InputPrompt").strip() not in ("[ ]:", "[]:", ""):
+            return
 
 
 def until(page, ask, *given):

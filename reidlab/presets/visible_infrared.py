@@ -107,7 +107,8 @@ def tiny(experiment: InfraredExperiment) -> InfraredExperiment:
     if weights.patches:
         weights = replace(weights, patches=2.0, cls=0.0, triplet=0.0, cpm=0.0)
         experiment = replace(experiment, loss=replace(experiment.loss, weights=weights),
-                             data=replace(experiment.data, erasing=0.0))
+                             data=replace(experiment.data, erasing=0.0),
+                             expansion=replace(experiment.expansion, dropout=0.0))
     experiment = _by_backbone(
         experiment,
         Image(height=96, width=48, dim=128, layers=4, heads=4, activation="relu", stem=True),
@@ -117,7 +118,7 @@ def tiny(experiment: InfraredExperiment) -> InfraredExperiment:
         data=replace(experiment.data, people=1000, crop=4),
         training=Training(
             optimizer="adamw", lr=1.5e-3, weight_decay=0.05, warmup=100, clip=1.0, final_lr=1e-5,
-            batch_size=32, epochs=50, batches_per_epoch=30, monitor_every=60, validate_every=25))
+            batch_size=32, epochs=60, batches_per_epoch=30, monitor_every=60, validate_every=30))
 
 
 def small(experiment: InfraredExperiment) -> InfraredExperiment:

@@ -44,7 +44,8 @@ class RunPanel:
                                       layout={"width": "28em"})
         self.line, self.fault = ipywidgets.HTML(), ipywidgets.HTML()
         self.bar = ipywidgets.FloatProgress(max=1.0, layout={"width": "16em"})
-        self.image = ipywidgets.Image(format="png", layout={"max_width": "100%"})
+        self.image = ipywidgets.Image(format="png", layout={
+            "max_width": "100%", "display": "none"})  # until there is something to see
         self.box = ipywidgets.VBox([
             ipywidgets.HBox([self.start_button, self.stop_button, self.folder, self.bar],
                             layout={"flex_flow": "row wrap"}),
@@ -93,6 +94,7 @@ class RunPanel:
             if rows and (self.folder.value, len(rows)) != self._drawn:
                 self._drawn = (self.folder.value, len(rows))
                 self.image.value = self._picture(rows)
+                self.image.layout.display = ""
             return found
 
     def static(self, file: Path | str) -> Path:
