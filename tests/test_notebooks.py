@@ -68,7 +68,8 @@ def test_every_other_notebook_runs_and_its_claims_hold_again(file, tmp_path, cac
     """From a clean kernel; what it writes is what is committed, claim by claim."""
     notebook = nbformat.read(file, as_version=4)
     for cell in notebook.cells:
-        cell.source = cell.source.replace('"../figures"', repr(str(tmp_path / "figures")))
+        cell.source = cell.source.replace('"../figures"', repr(str(tmp_path / "figures"))
+                                          ).replace('"../docs"', repr(str(FIGURES.parent / "docs")))
     nbformat.write(notebook, tmp_path / "n.ipynb")
     assert execute(tmp_path / "n.ipynb") == ""
     checks = f"checks_{file.stem[:2]}.json"
