@@ -68,7 +68,8 @@ def lab(tmp_path_factory, run, cache):
                 time.sleep(0.5)
         yield address, folder / "run"
     finally:
-        (folder / "run" / "stop").parent.exists() and (folder / "run" / "stop").touch()
+        if (folder / "run").exists():
+            (folder / "run" / "stop").touch()
         server.terminate()
         server.wait(30)
 

@@ -28,22 +28,38 @@ def load(data: Data, size: tuple[int, int]) -> TextImageData:
     """
     if data.source == "drawn":
         return draw(data, size)
-    name, _, folder = data.source.partition(":")
-    if name not in LAYOUTS or not folder:
-        raise ReidlabError(f"unknown data {data.source!r}; known: drawn, "
-                           + ", ".join(f"{name}:DIR" for name in LAYOUTS))
-    images, splits = text_image.read(name, Path(folder))
+    images, splits = _read(data)
     return TextImageData(
         **{name: Split(records, pack([images / r.path for r in records], size))
            for name, records in splits.items()}, source=data.source)
 
 
+def load_split(data: Data, size: tuple[int, int], name: str) -> Split:
+    """One split of `load`, without drawing or packing the pictures of the others."""
+    if data.source == "drawn":
+        return _drawn(data, size, name)
+    images, splits = _read(data)
+    return Split(splits[name], pack([images / r.path for r in splits[name]], size))
+
+
+def _read(data: Data) -> tuple[Path, dict[str, list[Record]]]:
+    """Folder of the pictures, and the records of each split, of ``LAYOUT:DIR``."""
+    name, _, folder = data.source.partition(":")
+    if name not in LAYOUTS or not folder:
+        raise ReidlabError(f"unknown data {data.source!r}; known: drawn, "
+                           + ", ".join(f"{name}:DIR" for name in LAYOUTS))
+    return text_image.read(name, Path(folder))
+
+
 def draw(data: Data, size: tuple[int, int]) -> TextImageData:
     """The drawn world's three splits, rendered once and kept in the cache folder."""
+    return TextImageData(source="drawn",
+                         **{name: _drawn(data, size, name) for name in FIRST_PERSON})
+
+
+def _drawn(data: Data, size: tuple[int, int], name: str) -> Split:
     counts = {"train": data.people, "val": data.val_people, "test": data.test_people}
-    return TextImageData(source="drawn", **{
-        name: _draw_split(data.seed, size, name, count, data.outfits, data.shots)
-        for name, count in counts.items()})
+    return _draw_split(data.seed, size, name, counts[name], data.outfits, data.shots)
 
 
 def drawn_keys(split: str, people: int, outfits: int, shots: int) -> list[tuple[int, int, int]]:

@@ -14,15 +14,15 @@ class QueryPool(nn.Module):
     """Attention pooling with a query, keys and values of its own.
 
     Args:
-        config: number of heads.
         dim: token width D.
+        heads: of the attention.
+        dropout: of its weights.
     """
 
-    def __init__(self, config: Disentangle, dim: int):
+    def __init__(self, dim: int, heads: int, dropout: float = 0.0):
         super().__init__()
         self.query = nn.Parameter(torch.randn(1, 1, dim) * dim ** -0.5)
-        self.attention = nn.MultiheadAttention(dim, config.heads, dropout=config.dropout,
-                                               batch_first=True)
+        self.attention = nn.MultiheadAttention(dim, heads, dropout=dropout, batch_first=True)
 
     def forward(self, tokens: Tensor, maps: list[Tensor] | None = None) -> Tensor:
         """(B, N, D) → (B, D)."""
@@ -40,7 +40,7 @@ class QuerySplit(nn.Module):
     def __init__(self, config: Disentangle, dim: int):
         super().__init__()
         self.identity_width = dim
-        self.identity, self.cloth = QueryPool(config, dim), QueryPool(config, dim)
+        self.identity, self.cloth = (QueryPool(dim, config.heads, config.dropout) for _ in range(2))
 
     def forward(self, tokens: Tensor, want_maps: bool = False) -> SplitFeatures:
         """(B, N, D) → two (B, D); maps are (B, heads, 1, N)."""

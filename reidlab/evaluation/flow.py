@@ -15,7 +15,8 @@ from reidlab.errors import ReidlabError
 from reidlab.losses.total import TotalLoss
 from reidlab.models.building import build
 
-INPUTS = {"image": "picture", "id_text": "identity caption", "cloth_text": "clothing caption"}
+PICTURE = "picture"
+CAPTIONS = {"id_text": "identity caption", "cloth_text": "clothing caption"}
 OUTPUTS = {  # field of the output → its name on the chart
     "tokens": "image tokens", "id_embeds": "identity feature", "cloth_embeds": "clothing feature",
     "gate": "gate", "image_embeds": "identity vector", "cloth_image_embeds": "clothing vector",
@@ -65,10 +66,12 @@ def flow(experiment: Experiment, people: int = 16) -> Flow:
     terms = loss(out, batch, 60, 1.0, {"id": bag(batch.id_text), "cloth": bag(batch.cloth_text)})
     named = {name: getattr(out, field) for field, name in OUTPUTS.items()
              if getattr(out, field) is not None}
-    ends = {f"loss: {name}": term for name, term in terms.items() if name != "total"}
-    depends = {name: _sources(tensor, {INPUTS["image"]: image} | named)
+    losses = {name: (loss.weights[name], term.item())
+              for name, term in terms.items() if name != "total"}
+    ends = {f"loss: {name}": terms[name] for name in losses}
+    depends = {name: _sources(tensor, {PICTURE: image} | named)
                for name, tensor in (named | ends).items()}
-    for argument, caption in list(INPUTS.items())[1:]:
+    for argument, caption in CAPTIONS.items():
         turned = list(given[argument])[1:] + list(given[argument])[:1]
         other = model(image, want_maps=True, **given | {argument: turned})
         for field, name in OUTPUTS.items():
@@ -77,10 +80,8 @@ def flow(experiment: Experiment, people: int = 16) -> Flow:
     for name in ends:
         depends[name] |= {c for source in depends[name] & named.keys() for c in depends[source]}
     edges = _without_shortcuts(depends)
-    weights = loss.weights
-    return Flow(edges, {name.removeprefix("loss: "): (weights[name.removeprefix("loss: ")],
-                                                      term.item()) for name, term in ends.items()},
-                {name.removeprefix("loss: "): [a for a, b in edges if b == name] for name in ends})
+    return Flow(edges, losses, {name: [a for a, b in edges if b == f"loss: {name}"]
+                                for name in losses})
 
 
 def _small(experiment: Experiment, people: int) -> Experiment:

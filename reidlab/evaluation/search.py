@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from reidlab.config import Experiment
-from reidlab.data.loading import load as load_data
+from reidlab.data.loading import load_split
 from reidlab.data.packing import pack
 from reidlab.data.splitting import split_caption
 from reidlab.data.text_image import pictures_in
@@ -61,7 +61,7 @@ class Searcher:
         self.model, self.cloth_weight = load(run_dir), experiment.scoring.cloth_weight
         size = (experiment.image.height, experiment.image.width)
         if gallery is None:
-            split = load_data(experiment.data, size).test
+            split = load_split(experiment.data, size, "test")
             self.images, self.paths = split.images, [r.path for r in split.records]
             self.pids = split.pids.tolist()
         else:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reidlab.config import Disentangle, InfraredExperiment
+from reidlab.config import InfraredExperiment
 from reidlab.disentangle.queries import QueryPool
 from reidlab.encoders.dual_vit import INFRARED, STAGES, VISIBLE, DualViT
 from reidlab.encoders.pooling import MaskedMean
@@ -20,8 +20,7 @@ from reidlab.fusion.stages import MFA
 from reidlab.models.necks import build_neck
 
 POOLINGS = {"mean": lambda experiment, dim: MaskedMean(),
-            "query": lambda experiment, dim: QueryPool(
-                Disentangle(name="queries", heads=experiment.image.heads), dim)}
+            "query": lambda experiment, dim: QueryPool(dim, experiment.image.heads)}
 
 
 @dataclass

@@ -13,7 +13,7 @@ WEIGHTS, SIGNED = "magma", "vlag"
 @styled
 def overlays(rows: list[tuple[np.ndarray, dict[str, np.ndarray]]], *, label: str,
              parts: list[np.ndarray] | None = None, strength: float = 0.65,
-             signed: bool = False, own_scale: bool = False) -> Figure:
+             signed: bool = False) -> Figure:
     """Pictures and, beside each, maps laid over it; one scale for all of them.
 
     Args:
@@ -22,28 +22,23 @@ def overlays(rows: list[tuple[np.ndarray, dict[str, np.ndarray]]], *, label: str
         parts: (H, W) true labels a person, shown after the picture.
         strength: of the map over the grey picture, 0 to 1.
         signed: values around 0 instead of from 0.
-        own_scale: each column its own largest value, for maps of different kinds.
     """
     titles = list(rows[0][1])
     first = 1 + (parts is not None)
     fig = figure(1.15 * (first + len(titles)) + 0.9, 2.05 * len(rows) + 0.35)
     axes = fig.subplots(len(rows), first + len(titles), squeeze=False)
-    most = {t: max(float(np.abs(maps[t]).max()) for _, maps in rows) or 1.0 for t in titles}
-    if not own_scale:
-        most = dict.fromkeys(titles, max(most.values()))
+    most = max(float(np.abs(found).max()) for _, maps in rows for found in maps.values()) or 1.0
     for r, (picture, maps) in enumerate(rows):
         axes[r, 0].imshow(picture, interpolation="nearest")
         if parts is not None:
             axes[r, 1].imshow(part_colours()[parts[r]], interpolation="nearest")
         for axis, title in zip(axes[r, first:], titles, strict=True):
-            shown = _overlay(axis, picture, maps[title], most[title], strength, signed)
+            shown = _overlay(axis, picture, maps[title], most, strength, signed)
     for axis, title in zip(axes[0], ["picture", "true parts"][:first] + titles, strict=True):
         axis.set_title(title, fontsize=8.5)
     for axis in axes.flat:
         axis.set_axis_off()
-    bar = fig.colorbar(shown, ax=axes[:, -1], label=label, fraction=0.12, aspect=24)
-    if own_scale:
-        bar.set_ticks([0, most[titles[-1]]], labels=["0", "most"])
+    fig.colorbar(shown, ax=axes[:, -1], label=label, fraction=0.12, aspect=24)
     return fig
 
 

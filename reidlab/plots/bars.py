@@ -1,4 +1,6 @@
 """Bars side by side: what differs between designs, part by part."""
+from textwrap import fill
+
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -17,7 +19,7 @@ def bars(found: dict[str, dict[str, float]], *, y: str, log: bool = False,
         marks: name → height of a dotted line, such as chance.
     """
     parts = list(dict.fromkeys(part for values in found.values() for part in values))
-    fig = figure(max(5.0, 0.75 * len(parts) + 1.6), 3.1)
+    fig = figure(max(5.0, 0.75 * len(parts) + 1.6, 2.2 * min(len(found), 3)), 3.1)
     axis = fig.subplots()
     width = 0.8 / len(found)
     drawn = [v for values in found.values() for v in values.values() if v > 0]
@@ -35,7 +37,7 @@ def bars(found: dict[str, dict[str, float]], *, y: str, log: bool = False,
         axis.set_yscale("log")
     axis.set_xticks(range(len(parts)), parts, rotation=25 if len(parts) > 6 else 0,
                     ha="right" if len(parts) > 6 else "center")
-    axis.set_ylabel(y)
+    axis.set_ylabel(fill(y, 28))
     if len(found) > 1:
         fig.legend(loc="outside upper center", ncols=min(len(found), 3), fontsize=9)
     return fig

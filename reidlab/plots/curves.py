@@ -22,6 +22,7 @@ def smoothed(values: np.ndarray, window: int) -> np.ndarray:
     return (total[stop] - total[start]) / (stop - start)
 
 
+SIZE = (12.5, 3.5)  # inches, of all curves of a training
 VALIDATION = ("validation", (("val/R1", "R1", "good"), ("val/mAP", "mAP", "text")))
 TEXT_IMAGE = (  # title → (logged number, name in the legend, colour); drawn where it was logged
     ("identity loss (nats)", (("loss/info_nce", "InfoNCE image–text", "identity"),)),
@@ -51,7 +52,7 @@ def training_curves(runs: dict[str, list[dict]], fig: Figure | None = None) -> F
         runs: name → rows of ``metrics.jsonl``.
         fig: drawn into again when given, so that a live view keeps one figure.
     """
-    fig = fig or figure(12.0, 2.9)
+    fig = fig or figure(*SIZE)
     fig.clear()
     logged = {key for rows in runs.values() for row in rows for key in row}
     panels = [(title, lines) for title, lines in
@@ -67,7 +68,7 @@ def training_curves(runs: dict[str, list[dict]], fig: Figure | None = None) -> F
         axis.set_title(title)
         axis.set_xlabel("step")
         if axis.lines:
-            axis.legend(fontsize=7)
+            axis.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.22))
     return fig
 
 

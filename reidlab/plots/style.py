@@ -2,6 +2,7 @@
 import hashlib
 import json
 from pathlib import Path
+from textwrap import fill
 
 import matplotlib
 import numpy as np
@@ -40,12 +41,11 @@ def styled(draw):
 
 
 def reference_lines(axis: Axes, marks: dict[str, float] | None) -> None:
-    """Dotted lines at named heights, such as chance."""
+    """Dotted lines at named heights, such as chance; named beside the axes, where no curve is."""
     for name, height in (marks or {}).items():
         axis.axhline(height, color="0.4", linestyle=":", linewidth=1)
-        axis.annotate(name, (1, height), xycoords=("axes fraction", "data"), fontsize=8,
-                      ha="right", va="bottom", color="0.3",
-                      bbox={"facecolor": "white", "alpha": 0.75, "pad": 0.5, "linewidth": 0})
+        axis.annotate(fill(name, 14), (1.01, height), xycoords=("axes fraction", "data"),
+                      fontsize=8, ha="left", va="center", color="0.3")
 
 
 def save_figure(fig: Figure, name: str, folder: Path | str = "../figures", **origin) -> Path:

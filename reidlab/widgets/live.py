@@ -7,7 +7,7 @@ import ipywidgets
 from IPython.display import display
 
 from reidlab.config import Experiment
-from reidlab.plots.curves import training_curves
+from reidlab.plots.curves import SIZE, training_curves
 from reidlab.plots.style import figure
 from reidlab.runs.folder import RunFolder
 from reidlab.training.launch import train_all
@@ -26,7 +26,7 @@ class LiveCurves:
         self.runs = {name: RunFolder(folder) for name, (_, folder) in runs.items()}
         self.image = ipywidgets.Image(format="png")
         self.line = ipywidgets.HTML()
-        self._figure = figure(10.5, 2.9)
+        self._figure = figure(*SIZE)
 
     def train(self, at_once: int | None = None, every: float = 15.0) -> dict[str, list[dict]]:
         """Train each run in a process of its own, draw until all have ended, return the logs.

@@ -3,7 +3,9 @@
 Closing the page or restarting the kernel leaves the run alone; a new panel on the same folder
 goes on watching.
 """
+import contextlib
 import threading
+import time
 from pathlib import Path
 
 import ipywidgets
@@ -12,7 +14,7 @@ from IPython.display import display
 from reidlab.changes import AnyExperiment
 from reidlab.errors import ReidlabError
 from reidlab.files import write_whole
-from reidlab.plots.curves import training_curves
+from reidlab.plots.curves import SIZE, training_curves
 from reidlab.plots.style import figure
 from reidlab.runs.folder import RunFolder
 from reidlab.runs.status import Status, status
@@ -33,11 +35,14 @@ class RunPanel:
         folder: of the run; another one can be typed into the panel, and is then only watched,
             stopped or resumed.
         every: seconds between looks.
+        redraw: seconds between pictures of a growing log; drawing takes its time from training
+            on the same cores.
     """
 
-    def __init__(self, experiment: AnyExperiment, folder: str | Path, every: float = 2.0):
+    def __init__(self, experiment: AnyExperiment, folder: str | Path, every: float = 2.0,
+                 redraw: float = 15.0):
         claim("run panel", self)
-        self.experiment, self.every = experiment, every
+        self.experiment, self.every, self.redraw = experiment, every, redraw
         self.start_button = ipywidgets.Button(description="Start", button_style="primary")
         self.stop_button = ipywidgets.Button(description="Stop")
         self.folder = ipywidgets.Text(value=str(folder), description="run", continuous_update=False,
@@ -53,7 +58,8 @@ class RunPanel:
         self.start_button.on_click(self.start)
         self.stop_button.on_click(self.stop)
         self.folder.observe(self._typed, names="value")
-        self._figure, self._drawn, self._process = figure(12.0, 2.9), None, None
+        self._figure, self._process = figure(*SIZE), None
+        self._drawn = (None, 0, 0.0)  # what the picture shows, how many rows of it, and since when
         self._closed, self._looking = threading.Event(), threading.Lock()
         self.look()
         self._thread = threading.Thread(target=self._watch, daemon=True)
@@ -61,27 +67,26 @@ class RunPanel:
 
     def start(self, button=None) -> None:
         """Start the run, or resume it where it stopped."""
-        try:
+        with self._told():
             self._process = launch(self._experiment(), self.folder.value)
             self.fault.value = ""
-        except (ReidlabError, OSError) as fault:
-            self._say(fault)
         self.look()
 
     def stop(self, button=None) -> None:
         """Ask the run to save and end after its step."""
-        if status(self.folder.value).state in BUSY:
-            stop(self.folder.value)
+        with self._told():
+            if status(self.folder.value).state in BUSY:
+                stop(self.folder.value)
         self.look()
 
     def _typed(self, change) -> None:
         """Attach to the run directory that was typed."""
-        self._drawn, self.fault.value = None, ""
+        self.fault.value = ""
         self.look()
 
-    def look(self) -> Status:
-        """Read the folder once and show what is there."""
-        with self._looking:
+    def look(self) -> None:
+        """Read the folder once and show what is there, or why it cannot be read."""
+        with self._looking, self._told():
             rows = RunFolder(self.folder.value).rows()
             found = status(self.folder.value, rows)
             self._last_words()
@@ -91,11 +96,12 @@ class RunPanel:
             self.start_button.disabled = busy or found.state == "finished"
             self.start_button.description = "Resume" if found.step and not busy else "Start"
             self.stop_button.disabled = not busy or found.state == "stopping"
-            if rows and (self.folder.value, len(rows)) != self._drawn:
-                self._drawn = (self.folder.value, len(rows))
+            what, now = (self.folder.value, found.state), time.monotonic()
+            before, count, since = self._drawn
+            if rows and (what != before or (len(rows) > count and now - since > self.redraw)):
+                self._drawn = (what, len(rows), now)
                 self.image.value = self._picture(rows)
                 self.image.layout.display = ""
-            return found
 
     def static(self, file: Path | str) -> Path:
         """Write the curves as they are now, for readers without a kernel."""
@@ -127,10 +133,15 @@ class RunPanel:
 
     def _watch(self) -> None:
         while not self._closed.wait(self.every):
-            try:
-                self.look()
-            except (ReidlabError, OSError, ValueError) as fault:
-                self._say(fault)
+            self.look()
+
+    @contextlib.contextmanager
+    def _told(self):
+        """A fault of the folder is said in the panel; a thread or a click has nobody else."""
+        try:
+            yield
+        except (ReidlabError, OSError, ValueError) as fault:
+            self._say(fault)
 
     def _last_words(self) -> None:
         """What a run that was started here and failed said last."""
@@ -151,8 +162,8 @@ def describe(found: Status) -> str:
     parts = [f"<b>{found.state}</b>"]
     if found.step:
         parts.append(f"step {found.step} of {found.steps or '?'}")
-    if found.losses:
-        parts.append("loss " + f"{found.losses['total']:.3f}" if "total" in found.losses else "")
+    if "total" in found.losses:
+        parts.append(f"loss {found.losses['total']:.3f}")
     if found.scores:
         parts.append(f"val R1 {100 * found.scores['R1']:.1f} mAP {100 * found.scores['mAP']:.1f}")
     if found.pictures_a_second is not None:

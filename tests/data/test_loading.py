@@ -5,7 +5,14 @@ import torch
 
 from reidlab.config import Data
 from reidlab.data.augmentation import augment, to_tensor
-from reidlab.data.loading import _draw_split, draw, drawn_keys, drawn_record, load
+from reidlab.data.loading import (
+    _draw_split,
+    draw,
+    drawn_keys,
+    drawn_record,
+    load,
+    load_split,
+)
 from reidlab.data.sampling import Batches
 from tests.conftest import mini
 
@@ -34,6 +41,12 @@ def test_more_training_people_leave_the_test_people_alone():
     few, many = (draw(Data(people=n, val_people=2, test_people=3), (96, 48)) for n in (2, 4))
     assert few.test.records == many.test.records
     assert (few.test.images == many.test.images).all()
+
+
+def test_one_split_alone_is_that_split():
+    experiment = Data(people=4, val_people=2, test_people=3)
+    whole, alone = draw(experiment, (96, 48)).test, load_split(experiment, (96, 48), "test")
+    assert alone.records == whole.records and (alone.images == whole.images).all()
 
 
 @pytest.mark.covers("R1")

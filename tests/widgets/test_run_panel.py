@@ -17,7 +17,8 @@ def wait(panel, *states, seconds=120):
     """Look until the run is in one of `states`."""
     ends = time.monotonic() + seconds
     while time.monotonic() < ends:
-        found = panel.look()
+        panel.look()
+        found = status(panel.folder.value)
         if found.state in states or panel.fault.value:
             return found
         time.sleep(0.1)
@@ -34,7 +35,8 @@ def write_run(folder, rows, steps=10, **files):
     return run
 
 
-ROWS = [{"step": k + 1, "epoch": 1, "seconds": 0.5 * k, "loss/total": 5.0 - k} for k in range(5)]
+ROWS = [{"step": k + 1, "epoch": 1, "seconds": 0.5 * k, "loss/total": 5.0 - k,
+         "loss/info_nce": 4.0 - k * k} for k in range(5)]
 
 
 def test_status_follows_the_files(tmp_path):
@@ -47,7 +49,8 @@ def test_status_follows_the_files(tmp_path):
     assert found.state == "training" and (found.step, found.steps) == (5, 10)
     assert found.pictures_a_second == pytest.approx(2 * 32)   # two steps a second of 32
     assert found.seconds_left == pytest.approx(2.5)
-    assert found.losses == {"total": 1.0} and found.scores is None and found.memory_gb > 0.01
+    assert found.losses == {"total": 1.0, "info_nce": -12.0}
+    assert found.scores is None and found.memory_gb > 0.01
     os.utime(run.metrics, (time.time() - 100, time.time() - 100))
     assert status(run.path).state == "silent"
     assert "no line for 1" in describe(status(run.path))
@@ -124,6 +127,38 @@ def test_what_a_failed_run_said_last_is_shown(tmp_path):
         assert "holds files but no run" in panel.fault.value
     finally:
         panel.close()
+
+
+def test_a_damaged_folder_is_told_and_does_not_end_the_panel(tmp_path):
+    run = write_run(tmp_path / "run", ROWS)
+    run.release()
+    run.config.write_text("{")
+    panel = RunPanel(mini(), tmp_path / "empty", every=60)
+    try:
+        panel.folder.value = str(run.path)
+        assert "config.json" in panel.fault.value
+        panel.start_button.click()
+        assert "config.json" in panel.fault.value and panel._process is None
+        panel.folder.value = str(tmp_path / "empty")
+        assert not panel.fault.value and "nothing yet" in panel.line.value
+    finally:
+        panel.close()
+
+
+def test_curves_are_redrawn_now_and_then_and_the_line_at_each_look(tmp_path):
+    run = write_run(tmp_path / "run", ROWS[:2])
+    panel = RunPanel(mini(), run.path, every=60)
+    try:
+        drawn = panel.image.value
+        run.log(ROWS[2])
+        panel.look()
+        assert panel.image.value == drawn and "step 3 of 10" in panel.line.value
+        panel.redraw = 0.0
+        panel.look()
+        assert panel.image.value != drawn
+    finally:
+        panel.close()
+        run.release()
 
 
 def test_a_second_panel_replaces_the_first_and_lets_it_go(tmp_path):

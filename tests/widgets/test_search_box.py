@@ -23,12 +23,11 @@ def test_typing_ranks_and_clicking_explains(searcher, run, tmp_path):
     box = SearchBox(searcher, SAID, k=4)
     assert [h.path for h in box.hits] == [h.path for h in search(run, SAID, k=4)]
     assert box.buttons[0].description.startswith("1: ")
-    first, why = box.pictures[0].value, box.why.value
+    why = box.why.value
     box.buttons[2].click()
     assert box.why.value != why and box.buttons[2].button_style == "primary"
     assert box.buttons[0].button_style == ""
     box.text.value = "a woman in a long yellow dress"
-    assert box.pictures[0].value != first or box.hits[0].score != 0
     assert [h.path for h in box.hits] == [h.path for h in search(run, box.text.value, k=4)]
     box.weight.value = 0.0
     assert all(h.cloth_score == 0 for h in box.hits)

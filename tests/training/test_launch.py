@@ -1,0 +1,48 @@
+"""Training in processes of its own: two that share a batch, several in turn."""
+import os
+import subprocess
+import sys
+
+import pytest
+
+from reidlab.errors import ReidlabError
+from reidlab.runs.folder import RunFolder
+from reidlab.training.launch import stop, train_all
+from tests.conftest import mini
+from tests.training.conftest import command, rows
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_losses_of_one(tmp_path):
+    # Adam divides each gradient by its own size, so that rounding noise in tiny gradients becomes
+    # whole steps; a small rate keeps five steps comparable to the fifth digit
+    changes = dict(training__epochs=1, training__batches_per_epoch=5, training__validate_every=1,
+                   training__lr=1e-4)
+    one, two = tmp_path / "one", tmp_path / "two"
+    subprocess.run(command(one, **changes), check=True, capture_output=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2",
+         "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no",
+         "--main_process_port", "29611", *command(two, **changes)[1:]],
+        capture_output=True, text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"})
+    assert done.returncode == 0, done.stderr[-2000:]
+    for a, b in zip(rows(one), rows(two), strict=True):
+        for name in a:
+            if name.startswith("loss/"):
+                assert a[name] == pytest.approx(b[name], abs=1e-5), (a["step"], name)
+
+
+@pytest.mark.slow
+def test_a_stop_request_nobody_heard_is_void_and_a_stopped_run_is_not_done(tmp_path, cache):
+    """What a killed launcher leaves behind must not end the next attempt, nor pass for its end."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "stop").touch()
+    train_all({"mini": (mini(), folder)})
+    assert RunFolder(folder).report.exists()
+    other = tmp_path / "other"
+    with pytest.raises(ReidlabError, match="mini was stopped; the same command goes on"):
+        train_all({"mini": (mini(training__epochs=100), other)}, every=0.2,
+                  look=lambda running: RunFolder(other).rows() and stop(other))
+    assert RunFolder(other).rows() and not RunFolder(other).report.exists()
