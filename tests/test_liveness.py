@@ -23,7 +23,7 @@ ELSEWHERE = {  # fields whose effect another test shows, or that only other mach
     "training.epochs": "tests/training/test_loop.py",
     "training.monitor_every": "tests/training/test_loop.py",
     "training.validate_every": "tests/training/test_loop.py",
-    "training.checkpoint_every": "tests/training/test_loop.py",
+    "training.checkpoint_every": "tests/training/test_resuming.py",
     "training.clip": "tests/training/test_loop.py",
     "scoring.cloth_weight": "tests/evaluation/test_studies.py",
     "scoring.rerank": "tests/evaluation/test_reranking.py",
