@@ -32,6 +32,7 @@ class Stages:
     """The backbone in stages, and what joins them."""
 
     backbone: str = "dual_vit"       # dual_vit or resnet
+    embeddings: int = 2              # of patches: one a kind of light, or 1 for both
     chained: bool = True             # False, as written: each stage embeds the picture anew
     low: str = "previous"            # lower view of MFA: previous stage, stage0, or none
     depth: int = 1                   # transformer layers of stage 4
@@ -119,6 +120,7 @@ class InfraredExperiment:
 
 CHOICES = {
     "stages.backbone": ("dual_vit", "resnet"),
+    "stages.embeddings": (1, 2),
     "stages.low": ("previous", "stage0", "none"),
     "stages.resnet": (50, 18, 10),
     "stages.neck": ("bnneck", "bnneck_by_modality", "linear_by_modality", "linear"),

@@ -18,7 +18,7 @@ STAGES = 4
 
 
 class DualViT(nn.Module):
-    """One ViT with a patch embedding a modality; its layers are used in four groups.
+    """One ViT with a patch embedding a modality, or one for both; its layers in four groups.
 
     Positions and layers are shared, so that a place in the picture means the same in both kinds.
     There is no CLS token: what follows pools patches. Chaining the groups is the ViT itself, to
@@ -26,6 +26,8 @@ class DualViT(nn.Module):
 
     Args:
         config: the ViT; ``layers`` is a multiple of four.
+        embeddings: 2, or 1 where both kinds share it: with twice the pictures to learn from,
+            edges are found sooner and look alike in both from the start.
 
     Raises:
         ReidlabError: layers that do not divide by four.
@@ -33,7 +35,7 @@ class DualViT(nn.Module):
     Source: note 004 §2.1.
     """
 
-    def __init__(self, config: Image):
+    def __init__(self, config: Image, embeddings: int = 2):
         super().__init__()
         self.vit = build_vit(config)
         layers = len(self.vit.layers)
@@ -43,8 +45,8 @@ class DualViT(nn.Module):
         self.dim, self.patch = self.vit.config.hidden_size, config.patch
         self.per_stage = layers // STAGES
         visible = self.vit.embeddings.patch_embeddings.projection
-        self.patches = nn.ModuleList([visible, copy.deepcopy(visible)])
-        self.vit.embeddings.patch_embeddings = nn.Identity()  # both live in `patches` now
+        self.patches = nn.ModuleList([visible] + [copy.deepcopy(visible)] * (embeddings - 1))
+        self.vit.embeddings.patch_embeddings = nn.Identity()  # all live in `patches` now
         self.vit.embeddings.cls_token.requires_grad_(False)
         size = self.vit.config.image_size
         height, width = (size, size) if isinstance(size, int) else size
@@ -62,7 +64,7 @@ class DualViT(nn.Module):
         """
         if image.shape[1] == 1:
             image = image.expand(-1, 3, -1, -1)
-        found = self.patches[modality](image)                       # (B, D, h, w)
+        found = self.patches[min(modality, len(self.patches) - 1)](image)     # (B, D, h, w)
         positions = self.positions(found.shape[-2:])                # (1, N, D)
         return self.vit.embeddings.dropout(found.flatten(2).transpose(1, 2) + positions)
 

@@ -162,7 +162,7 @@ class EmbedNet(CrossModal):
     """
 
     def __init__(self, experiment: InfraredExperiment, classes: int):
-        dual = DualViT(experiment.image)
+        dual = DualViT(experiment.image, experiment.stages.embeddings)
         dual.vit.layernorm.requires_grad_(False)  # stage 4 has a norm of its own
         super().__init__(experiment, dual.dim, dual.dim, dual.grid, classes)
         stages = experiment.stages

@@ -87,3 +87,11 @@ def test_layers_must_make_four_groups():
     assert STAGES * DualViT(SMALL).per_stage == 8
     with pytest.raises(ReidlabError, match="got neither"):
         DualViT(SMALL).both(None, None)
+
+
+def test_one_patch_embedding_may_serve_both_kinds():
+    one, image = DualViT(SMALL, embeddings=1).eval(), torch.randn(2, 3, 96, 48)
+    assert torch.equal(one.embed(image, VISIBLE), one.embed(image, INFRARED))
+    two = DualViT(SMALL)
+    count = sum(p.numel() for p in two.parameters()) - sum(p.numel() for p in one.parameters())
+    assert count == sum(p.numel() for p in two.patches[INFRARED].parameters())
