@@ -52,7 +52,7 @@ OTHER = {  # a second value where the first is a name or twice it makes no sense
     "expansion.name": "dee", "expansion.dropout": 0.5, "expansion.drop": 0.6,
     "loss.orthogonality": "patches", "loss.metric_from": 0.1, "loss.contrast_over": "kinds",
     "stages.pooling": "mean", "stages.retrieve": "both",
-    "stages.classifier": "linear", "stages.embeddings": 1,
+    "stages.embeddings": 2,
     "training.optimizer": "adam", "data.paired": 0.9,
     "scoring.direction": "visible_to_infrared", "scoring.search": "indoor", "data.trial": 2,
     "data.labelled": 0.5, "loss.clusters": 6, "data.erasing": 0.5, "data.channel_exchange": 0.0,

@@ -38,7 +38,6 @@ class Stages:
     depth: int = 1                   # transformer layers of stage 4
     pooling: str = "mean"            # over patches after stage 4: mean, or a learned query
     neck: str = "bnneck"             # bnneck, linear as the note has it, or either _by_modality
-    classifier: str = "linear"       # linear, or cosine to one direction a person
     retrieve: str = "both"           # vectors that are compared: both sides of the neck, or neck
     resnet: int = 50                 # depth of the resnet: 50, 18 or 10; its width is image.dim
 
@@ -125,7 +124,6 @@ CHOICES = {
     "stages.resnet": (50, 18, 10),
     "stages.neck": ("bnneck", "bnneck_by_modality", "linear_by_modality", "linear"),
     "stages.pooling": ("mean", "query"),
-    "stages.classifier": ("linear", "cosine"),
     "stages.retrieve": ("both", "neck"),
     "loss.contrast_over": ("kinds", "all"),
     "loss.orthogonality": ("branches", "patches", "inner"),

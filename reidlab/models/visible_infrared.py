@@ -17,7 +17,6 @@ from reidlab.expansion import build_expansion
 from reidlab.expansion.expanded import Expanded
 from reidlab.expansion.ssdec import cut_mix
 from reidlab.fusion.stages import MFA
-from reidlab.models.classifiers import build_classifier
 from reidlab.models.necks import build_neck
 
 POOLINGS = {"mean": lambda experiment, dim: MaskedMean(),
@@ -79,7 +78,8 @@ class CrossModal(nn.Module):
         self.retrieve = experiment.stages.retrieve
         self.classifier = None
         if weights.cls or weights.cut_mix:
-            self.classifier = build_classifier(experiment.stages.classifier, dim, classes)
+            self.classifier = nn.Linear(dim, classes, bias=False)
+            nn.init.normal_(self.classifier.weight, std=0.001)
 
     def stages_to_expansion(self, visible: Tensor | None, infrared: Tensor | None) -> Tensor:
         """Pictures → tokens (R, N, d) before the expansion, visible rows first."""

@@ -100,15 +100,18 @@ def _by_backbone(experiment: InfraredExperiment, vit: Image, resnet: Image, dept
 def tiny(experiment: InfraredExperiment) -> InfraredExperiment:
     """Two CPU cores, minutes, from scratch on the drawn people.
 
-    Where patches of one shot bring the two kinds together, classification, triplets and centres
-    are left out: in these minutes they only get in the way (docs/log.md).
+    Where patches of one shot bring the two kinds together, one patch embedding serves both, and
+    classification, triplets and centres are left out: in these minutes they only get in the way
+    (docs/log.md).
     """
-    weights = experiment.loss.weights
+    weights, lr = experiment.loss.weights, 1.5e-3
     if weights.patches:
-        weights = replace(weights, patches=2.0, cls=0.0, triplet=0.0, cpm=0.0)
-        experiment = replace(experiment, loss=replace(experiment.loss, weights=weights),
-                             data=replace(experiment.data, erasing=0.0),
-                             expansion=replace(experiment.expansion, dropout=0.0))
+        weights, lr = replace(weights, patches=2.0, cls=0.0, triplet=0.0, cpm=0.0), 2.5e-3
+        experiment = replace(
+            experiment, loss=replace(experiment.loss, weights=weights),
+            data=replace(experiment.data, erasing=0.0, channel_exchange=0.9),
+            stages=replace(experiment.stages, embeddings=1),
+            expansion=replace(experiment.expansion, dropout=0.0))
     experiment = _by_backbone(
         experiment,
         Image(height=96, width=48, dim=128, layers=4, heads=4, activation="relu", stem=True),
@@ -117,8 +120,8 @@ def tiny(experiment: InfraredExperiment) -> InfraredExperiment:
         experiment, size="tiny",
         data=replace(experiment.data, people=1000, crop=4),
         training=Training(
-            optimizer="adamw", lr=1.5e-3, weight_decay=0.05, warmup=100, clip=1.0, final_lr=1e-5,
-            batch_size=32, epochs=60, batches_per_epoch=30, monitor_every=60, validate_every=30))
+            optimizer="adamw", lr=lr, weight_decay=0.05, warmup=100, clip=1.0, final_lr=1e-5,
+            batch_size=32, epochs=50, batches_per_epoch=30, monitor_every=60, validate_every=30))
 
 
 def small(experiment: InfraredExperiment) -> InfraredExperiment:

@@ -10,7 +10,6 @@ from reidlab.errors import ReidlabError
 from reidlab.fusion.stages import MFA
 from reidlab.losses.infrared_total import InfraredTotalLoss
 from reidlab.models.building import build
-from reidlab.models.classifiers import build_classifier
 from reidlab.presets import preset
 from reidlab.presets.visible_infrared import DESIGNS
 
@@ -191,15 +190,3 @@ def test_other_resolutions_need_no_other_weights(size):
 def test_no_pictures_is_one_line():
     with pytest.raises(ReidlabError, match="got neither"):
         make("embednet_corrected")[0]()
-
-
-def test_a_cosine_classifier_reads_the_direction_alone():
-    torch.manual_seed(0)
-    features = torch.randn(4, 16)
-    cosine, linear = (build_classifier(name, 16, 5) for name in ("cosine", "linear"))
-    assert torch.allclose(cosine(3 * features), cosine(features), atol=1e-5)
-    assert torch.allclose(linear(3 * features), 3 * linear(features), atol=1e-5)
-    with torch.no_grad():
-        cosine.weight.mul_(7)
-        expected = 10 * F.cosine_similarity(features[:, None], cosine.weight[None], dim=-1)
-    assert torch.allclose(cosine(features), expected, atol=1e-5)
