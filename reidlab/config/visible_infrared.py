@@ -93,6 +93,8 @@ class InfraredScoring:
     search: str = "all"              # sysu-mm01: all or indoor
     shots: int = 1                   # gallery pictures a person (and camera)
     trials: int = 10                 # galleries drawn; scores are their means
+    mirror: bool = False             # average a picture's vector with its mirror image's
+    channels: bool = False           # read a visible picture once a colour channel and average
     reciprocal: int = 20             # neighbours of k-reciprocal re-ranking
 
 

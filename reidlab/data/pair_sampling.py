@@ -126,6 +126,8 @@ def erase(image: Tensor, chance: float, generator: torch.Generator) -> Tensor:
 
     Source: arXiv:1708.04896.
     """
+    if not chance:
+        return image
     count, _, height, width = image.shape
     draws = torch.rand(count, 5, generator=generator)
     area = (0.02 + 0.18 * draws[:, 1]) * height * width

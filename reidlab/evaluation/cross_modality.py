@@ -5,9 +5,11 @@ Shapes: Q probes, G gallery pictures, P people in the gallery.
 from dataclasses import asdict, dataclass
 
 import numpy as np
+from torch import Tensor
 
 from reidlab.config import InfraredExperiment
 from reidlab.data.records import Record
+from reidlab.encoders.dual_vit import VISIBLE
 from reidlab.errors import ReidlabError
 from reidlab.evaluation.ranking import chance, rank
 
@@ -26,6 +28,9 @@ class Protocol:
         skipped: (probe camera, gallery camera): pictures of that camera are not shown to it.
         same_camera: whether a probe sees its own person in its own camera.
         people_once: R@k counts people, each by their best picture, instead of pictures.
+        mirror: a picture's vector is averaged with that of its mirror image.
+        channels: a visible picture is read once a colour channel, each as a grey picture, and the
+            vectors are averaged.
     """
 
     data: str
@@ -37,6 +42,8 @@ class Protocol:
     skipped: tuple[tuple[int, int], ...] = ()
     same_camera: bool = True
     people_once: bool = False
+    mirror: bool = False
+    channels: bool = False
 
     def __str__(self) -> str:
         gallery = "all pictures" if self.shots is None else (
@@ -49,7 +56,15 @@ class Protocol:
             rules.append("same person in the same camera skipped")
         if self.people_once:
             rules.append("R@k over people")
+        rules += [text for text, said in (("mirror images averaged", self.mirror),
+                                          ("colour channels averaged", self.channels)) if said]
         return "; ".join([*rules, f"{self.trials} trial{'s' if self.trials > 1 else ''}"])
+
+    def looks(self, image: Tensor, modality: int) -> list[Tensor]:
+        """The pictures whose vectors are averaged: (B, 3, H, W) → each (B, 3 or 1, H, W)."""
+        grey = self.channels and modality == VISIBLE
+        seen = list(image.split(1, dim=1)) if grey else [image]
+        return seen + [look.flip(-1) for look in seen] if self.mirror else seen
 
     def gallery(self, records: list[Record], trial: int, seed: int = 0) -> np.ndarray:
         """Indices of one trial's gallery among `records`."""
@@ -88,7 +103,8 @@ def protocol(experiment: InfraredExperiment, direction: str | None = None) -> Pr
     """
     scoring, name = experiment.scoring, experiment.data.source.partition(":")[0]
     direction = direction or scoring.direction
-    shared = {"direction": direction, "shots": scoring.shots, "trials": scoring.trials}
+    shared = {"direction": direction, "shots": scoring.shots, "trials": scoring.trials,
+              "mirror": scoring.mirror, "channels": scoring.channels}
     to_visible = direction == "infrared_to_visible"
     if name == "sysu-mm01":
         cameras = ((1, 2, 4, 5) if scoring.search == "all" else (1, 2)) if to_visible else (3, 6)

@@ -1,13 +1,14 @@
 """Score a trained visible-infrared run once on its test people. Shapes: N pictures, D width."""
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from reidlab.config import InfraredExperiment
 from reidlab.data.augmentation import to_tensor
 from reidlab.data.pairs import Pair, VisibleInfraredData
 from reidlab.encoders.dual_vit import INFRARED, VISIBLE
 from reidlab.evaluation.cost import multiplications
-from reidlab.evaluation.cross_modality import protocol, score_trials
+from reidlab.evaluation.cross_modality import Protocol, protocol, score_trials
 from reidlab.evaluation.reciprocal import reciprocal_similarity
 from reidlab.losses.metric import modality_gap
 from reidlab.losses.orthogonality import between_views
@@ -17,15 +18,22 @@ DIRECTIONS = ("infrared_to_visible", "visible_to_infrared")
 
 
 @torch.inference_mode()
-def embed_pair(model, pair: Pair, batch_size: int = 128) -> dict[str, np.ndarray]:
-    """``visible`` and ``infrared`` → (N, D) test features; the model's mode is put back."""
+def embed_pair(model, pair: Pair, rules: Protocol, batch_size: int = 128
+               ) -> dict[str, np.ndarray]:
+    """``visible`` and ``infrared`` → (N, D) unit-norm test features, averaged over the looks of
+    the protocol; the model's mode is put back."""
     was_training, device = model.training, next(model.parameters()).device
     model.eval()
+
+    def encode(images: np.ndarray, kind: int) -> np.ndarray:
+        looks = rules.looks(to_tensor(images).to(device), kind)
+        found = torch.stack([model.encode(look, kind).float() for look in looks]).mean(dim=0)
+        return F.normalize(found, dim=-1).cpu().numpy()
+
     try:
-        return {name: np.concatenate([
-            model.encode(to_tensor(images[k:k + batch_size]).to(device), kind).float().cpu().numpy()
-            for k in range(0, len(images), batch_size)])
-            for name, kind in KINDS for images in [getattr(pair, name).images]}
+        return {name: np.concatenate([encode(images[k:k + batch_size], kind)
+                                      for k in range(0, len(images), batch_size)])
+                for name, kind in KINDS for images in [getattr(pair, name).images]}
     finally:
         model.train(was_training)
 
@@ -40,7 +48,7 @@ def infrared_scores(experiment: InfraredExperiment, model, data: VisibleInfrared
     tables = {}
     for split in ("val", "test"):
         pair = getattr(data, split)
-        features = embed_pair(model, pair)
+        features = embed_pair(model, pair, protocol(experiment))
         records = {name: getattr(pair, name).records for name, _ in KINDS}
         tables[split] = {}
         for direction in DIRECTIONS:

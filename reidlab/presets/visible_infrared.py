@@ -117,11 +117,11 @@ def tiny(experiment: InfraredExperiment) -> InfraredExperiment:
         Image(height=96, width=48, dim=128, layers=4, heads=4, activation="relu", stem=True),
         Image(height=96, width=48, dim=256, heads=4), 10)
     return replace(
-        experiment, size="tiny",
+        experiment, size="tiny", scoring=replace(experiment.scoring, mirror=True, channels=True),
         data=replace(experiment.data, people=1000, crop=4),
         training=Training(
             optimizer="adamw", lr=lr, weight_decay=0.05, warmup=100, clip=1.0, final_lr=1e-5,
-            batch_size=32, epochs=50, batches_per_epoch=30, monitor_every=60, validate_every=30))
+            batch_size=32, epochs=55, batches_per_epoch=30, monitor_every=60, validate_every=30))
 
 
 def small(experiment: InfraredExperiment) -> InfraredExperiment:

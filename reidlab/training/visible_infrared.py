@@ -88,7 +88,7 @@ class VisibleInfraredTask:
 
     def validate(self, model: nn.Module) -> dict[str, float]:
         """Scores of the validation people under the experiment's protocol."""
-        features = embed_pair(model, self.data.val)
+        features = embed_pair(model, self.data.val, self.rules)
         found = score_trials(features, {"visible": self.data.val.visible.records,
                                         "infrared": self.data.val.infrared.records}, self.rules)
         return {"val/R1": found["r1"], "val/R5": found["r5"], "val/mAP": found["map"],

@@ -1,11 +1,16 @@
 """Visible-infrared protocols on hand-made cases, and re-ranking."""
 import numpy as np
 import pytest
+import torch
+import torch.nn.functional as F
 
 from reidlab.changes import change
-from reidlab.data.records import Record
+from reidlab.data.pairs import Pair
+from reidlab.data.records import Record, Split
+from reidlab.encoders.dual_vit import INFRARED, VISIBLE
 from reidlab.errors import ReidlabError
 from reidlab.evaluation.cross_modality import Protocol, protocol, score, score_trials
+from reidlab.evaluation.infrared_report import embed_pair
 from reidlab.evaluation.ranking import rank
 from reidlab.evaluation.reciprocal import reciprocal_similarity
 from reidlab.presets import preset
@@ -18,7 +23,8 @@ def people(*pairs):
 
 
 def rules(source, **changes):
-    return protocol(change(preset("embednet_corrected"), {"data.source": source, **changes}))
+    plain = {"scoring.mirror": False, "scoring.channels": False, "data.source": source}
+    return protocol(change(preset("embednet_corrected"), plain | changes))
 
 
 @pytest.mark.covers("V36")
@@ -138,3 +144,33 @@ def test_reciprocal_neighbours_repair_a_ranking():
     assert np.array_equal(np.argsort(-kept, axis=1, kind="stable")[:, 0], order[:, 0])
     with pytest.raises(ReidlabError, match=r"in \[0, 1\]; got 2"):
         reciprocal_similarity(x[probes], x[gallery], weight=2)
+
+
+def test_vectors_are_averaged_over_the_looks_of_the_protocol():
+    image = torch.arange(2 * 3 * 2 * 4.0).view(2, 3, 2, 4)
+    plain = Protocol(data="x", **BOTH)
+    every = Protocol(data="x", mirror=True, channels=True, **BOTH)
+    assert [look.shape for look in plain.looks(image, VISIBLE)] == [image.shape]
+    seen = every.looks(image, VISIBLE)
+    assert len(seen) == 6 and all(look.shape == (2, 1, 2, 4) for look in seen)
+    assert torch.equal(seen[1], image[:, 1:2]) and torch.equal(seen[4], image[:, 1:2].flip(-1))
+    assert [look.shape for look in every.looks(image, INFRARED)] == [image.shape] * 2
+    assert str(every).endswith("mirror images averaged; colour channels averaged; 10 trials")
+
+
+def test_features_do_not_change_when_pictures_are_mirrored_and_both_sides_are_averaged():
+    class Corner(torch.nn.Linear):  # reads one corner and the opposite one
+        def encode(self, image, modality):
+            return F.normalize(self(image[:, 0, 0, [0, -1]]), dim=-1)
+
+    torch.manual_seed(0)
+    model = Corner(2, 3)
+    images = np.random.default_rng(0).integers(0, 255, (5, 2, 4, 3), np.uint8)
+    pairs = [Pair(*(Split(people(*[(k, 0) for k in range(5)]), side) for _ in range(2)))
+             for side in (images, images[:, :, ::-1])]
+    for mirror in (False, True):
+        one, other = (embed_pair(model, pair, Protocol(data="x", mirror=mirror, **BOTH))
+                      for pair in pairs)
+        same = np.abs(one["visible"] - other["visible"]).max() < 1e-6
+        assert same == mirror
+        assert np.allclose(np.linalg.norm(one["infrared"], axis=1), 1, atol=1e-6)
