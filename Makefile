@@ -1,4 +1,6 @@
 # Every target does its own set-up in .venv; delete the folder to start over.
+# A module is compiled once and kept in .venv, not anew in each of many processes.
+export PYTHONDONTWRITEBYTECODE :=
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile \
