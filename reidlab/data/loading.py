@@ -30,8 +30,8 @@ def load(data: Data, size: tuple[int, int]) -> TextImageData:
         return draw(data, size)
     images, splits = _read(data)
     return TextImageData(
-        **{name: Split(records, pack([images / r.path for r in records], size))
-           for name, records in splits.items()}, source=data.source)
+        **{name: _packed(images, records, size) for name, records in splits.items()},
+        source=data.source)
 
 
 def load_split(data: Data, size: tuple[int, int], name: str) -> Split:
@@ -39,7 +39,11 @@ def load_split(data: Data, size: tuple[int, int], name: str) -> Split:
     if data.source == "drawn":
         return _drawn(data, size, name)
     images, splits = _read(data)
-    return Split(splits[name], pack([images / r.path for r in splits[name]], size))
+    return _packed(images, splits[name], size)
+
+
+def _packed(images: Path, records: list[Record], size: tuple[int, int]) -> Split:
+    return Split(records, pack([images / r.path for r in records], size))
 
 
 def _read(data: Data) -> tuple[Path, dict[str, list[Record]]]:
