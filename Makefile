@@ -13,7 +13,7 @@ run: .venv/ready
 
 test: .venv/ready-test
 	$(BIN)/ruff check .
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 fast: .venv/ready-test
 	$(BIN)/python -m pytest -m "not slow"

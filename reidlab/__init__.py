@@ -3,11 +3,22 @@
     >>> import reidlab
     >>> report = reidlab.train(reidlab.preset("corrected"), "runs/corrected")
     >>> hits = reidlab.search("runs/corrected", "a tall man with red hair, wearing a blue coat")
-"""
-from reidlab.evaluation.report import evaluate
-from reidlab.evaluation.search import search
-from reidlab.models.building import build, load
-from reidlab.presets import preset
-from reidlab.training.loop import train
 
-__all__ = ["build", "evaluate", "load", "preset", "search", "train"]
+Each name is fetched from its home when it is first asked for, so that a command which needs no
+model does not wait for torch.
+"""
+from importlib import import_module
+
+_HOMES = {"build": "models.building", "evaluate": "evaluation.report", "load": "models.building",
+          "preset": "presets", "search": "evaluation.search", "train": "training.loop"}
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str):
+    if name not in _HOMES:
+        raise AttributeError(f"reidlab has no {name!r}; it has {', '.join(__all__)}")
+    return getattr(import_module(f"reidlab.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

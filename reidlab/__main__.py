@@ -202,7 +202,7 @@ def _export(options):
 
 
 def _run(options):
-    from reidlab.notebook import execute
+    from reidlab.executing import execute
     failed = execute(Path(options.notebook))
     return {"notebook": options.notebook, "failed": failed}, failed or f"{options.notebook}: ran"
 

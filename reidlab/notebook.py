@@ -1,20 +1,15 @@
-"""What notebooks lean on: checked claims, shown source, and a runner that shows progress."""
+"""What notebooks lean on: checked claims, shown source, and one small trained model."""
 import hashlib
 import inspect
 import json
-import os
-import sys
 import time
 from pathlib import Path
 
-import nbformat
 from IPython.display import HTML, Code, display
-from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
 
 from reidlab.changes import to_dict
 from reidlab.data.packing import cache_folder
-from reidlab.errors import MissingPath, ReidlabError
+from reidlab.errors import ReidlabError
 from reidlab.files import write_json
 from reidlab.presets import preset
 from reidlab.runs.folder import RunFolder
@@ -85,40 +80,3 @@ def shared_run(epochs: int = 30) -> Path:
             if run.writer() is None:  # somebody else was a moment quicker otherwise
                 raise
     return folder
-
-
-class _Shown(NotebookClient):
-    """Prints a notebook's text as it comes; tables and pictures stay in the notebook."""
-
-    def output(self, outs, msg, display_id, cell_index):
-        content = msg["content"]
-        if msg["msg_type"] == "stream":
-            sys.stdout.write(content["text"])
-            sys.stdout.flush()
-        elif msg["msg_type"] == "display_data" and "text/markdown" in content["data"]:
-            print(content["data"]["text/markdown"], flush=True)
-        return super().output(outs, msg, display_id, cell_index)
-
-
-def execute(path: Path, timeout: int = 3600) -> str:
-    """Run a notebook from a clean kernel in its own folder, without changing the file.
-
-    Returns:
-        An empty string, or the cell and error that stopped it.
-
-    Raises:
-        MissingPath: no such notebook.
-    """
-    if not path.is_file():
-        raise MissingPath(f"no notebook {path}; they are in notebooks/")
-    try:
-        notebook = nbformat.read(path, as_version=4)
-    except Exception as fault:  # nbformat raises many kinds for damaged files
-        raise ReidlabError(f"{path} is no readable notebook: {fault}") from fault
-    client = _Shown(notebook, timeout=timeout, kernel_name="python3",
-                    resources={"metadata": {"path": str(path.parent)}})
-    try:
-        client.execute(env=os.environ | {"PYDEVD_DISABLE_FILE_VALIDATION": "1"})
-    except CellExecutionError as fault:
-        return f"{path}: {fault.ename}: {fault.evalue}\n{fault}"
-    return ""

@@ -6,6 +6,8 @@ import pytest
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+if "PYTEST_XDIST_WORKER" in os.environ:  # a core for each worker and for what it starts
+    os.environ["OMP_NUM_THREADS"] = "1"
 
 from reidlab.data.loading import load  # noqa: E402
 from reidlab.presets import preset  # noqa: E402

@@ -12,7 +12,8 @@ ORDER = [  # a module imports only from its own level or from one further up
     {"encoders"},
     {"disentangle"}, {"expansion"}, {"fusion"}, {"models"}, {"losses"}, {"evaluation"},
     {"training"}, {"plots"},
-    {"widgets"}, {"notebook", "doctor", "comparing", "sweeping", "bench"}, {"__main__", "__init__"}]
+    {"widgets"}, {"notebook", "executing", "doctor", "comparing", "sweeping", "bench"},
+    {"__main__", "__init__"}]
 
 
 def level(module: str) -> int:

@@ -8,7 +8,8 @@ import nbformat
 import pytest
 
 from reidlab.errors import MissingPath, ReidlabError
-from reidlab.notebook import check, execute, shared_run
+from reidlab.executing import execute
+from reidlab.notebook import check, shared_run
 from tests.conftest import MINI
 
 NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))

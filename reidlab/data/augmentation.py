@@ -33,8 +33,8 @@ def augment(images: np.ndarray, data: Data, generator: torch.Generator, batch_si
     columns = np.clip(right[:, None] + np.arange(width), 0, width - 1)
     mirrored = draws[:, 0].numpy() < data.flip
     columns[mirrored] = width - 1 - columns[mirrored]
-    each = np.arange(len(images))[:, None, None]
-    image = to_tensor(images[each, rows[:, :, None], columns[:, None, :]])
+    image = to_tensor(np.stack([picture[down].take(across, axis=1) for picture, down, across
+                                in zip(images, rows, columns, strict=True)]))
     if data.jitter:
         light, contrast = (1 + data.jitter * (2 * draws[:, 1:3] - 1)).T
         image = image.add(1).div(2)

@@ -131,7 +131,8 @@ class _Session:
                 return False
         bar.close()
         if accelerator.is_main_process:  # beside the log, which holds no number of the machine
-            write_json(self.run.path / "machine.json", memory())
+            write_json(self.run.path / "machine.json",
+                       memory() | {"processes": accelerator.num_processes})
         return True
 
     def asked_to_stop(self) -> bool:

@@ -1,4 +1,5 @@
 """Training in processes of its own: two that share a batch, several in turn."""
+import json
 import os
 import subprocess
 import sys
@@ -21,12 +22,13 @@ def test_two_processes_give_the_losses_of_one(tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
     subprocess.run(command(one, **changes), check=True, capture_output=True)
     done = subprocess.run(
-        [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2",
-         "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no",
-         "--main_process_port", "29611", *command(two, **changes)[1:]],
-        capture_output=True, text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"})
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+         "-m", "--", *command(two, **changes)[2:]],
+        capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stderr[-2000:]
+    shared = [json.loads((folder / "machine.json").read_text())["processes"]
+              for folder in (one, two)]
+    assert shared == [1, 2]
     for a, b in zip(rows(one), rows(two), strict=True):
         for name in a:
             if name.startswith("loss/"):
