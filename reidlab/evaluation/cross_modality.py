@@ -11,7 +11,8 @@ from reidlab.config import InfraredExperiment
 from reidlab.data.records import Record
 from reidlab.encoders.dual_vit import VISIBLE
 from reidlab.errors import ReidlabError
-from reidlab.evaluation.ranking import chance, rank
+from reidlab.evaluation.chance import chance
+from reidlab.evaluation.ranking import rank
 
 
 @dataclass(frozen=True)
@@ -159,7 +160,7 @@ def score_trials(features: dict[str, np.ndarray], records: dict[str, list[Record
     """
     similarity = similarity or (lambda a, b: a @ b.T)
     probe, gallery = rules.direction.split("_to_")
-    asking, reports, chances = records[probe], [], []
+    asking, reports = records[probe], []
     for trial in range(rules.trials):
         chosen = rules.gallery(records[gallery], trial, seed)
         if not len(chosen):
@@ -170,9 +171,9 @@ def score_trials(features: dict[str, np.ndarray], records: dict[str, list[Record
                              rules))
         if trial == 0:
             ids = [np.array([r.pid for r in rows]) for rows in (asking, shown)]
-            chances.append(chance(*ids, rules.ignored(asking, shown)))
+            by_chance = chance(*ids, rules.ignored(asking, shown))
     means = {name: float(np.mean([r[name] for r in reports]))
              for name in ("r1", "r5", "r10", "map", "minp")}
     return means | {"queries": reports[0]["queries"], "skipped": reports[0]["skipped"],
-                    "gallery": reports[0]["gallery"], "chance": chances[0],
+                    "gallery": reports[0]["gallery"], "chance": by_chance,
                     "protocol": asdict(rules) | {"text": str(rules)}}

@@ -4,8 +4,9 @@ from dataclasses import replace
 import numpy as np
 
 from reidlab.data.records import Split, TextImageData
+from reidlab.evaluation.chance import chance
 from reidlab.evaluation.embeddings import embed
-from reidlab.evaluation.ranking import chance, rank
+from reidlab.evaluation.ranking import rank
 
 
 def shared_people(data: TextImageData) -> dict[tuple[str, str], set[int]]:

@@ -5,8 +5,9 @@ Shapes: N pictures, T captions.
 import numpy as np
 
 from reidlab.data.records import Record, Split
+from reidlab.evaluation.chance import chance
 from reidlab.evaluation.embeddings import Embeddings
-from reidlab.evaluation.ranking import chance, rank, with_random_ties
+from reidlab.evaluation.ranking import rank, with_random_ties
 
 NAMED = ("sex", "build", "height", "skin", "hair_colour", "hair_style", "beard", "glasses")
 

@@ -108,24 +108,14 @@ def _block(scores: np.ndarray, query_ids: np.ndarray, gallery_ids: np.ndarray, i
     return ranks[start], precision, count[counted] / ranks[start + count[counted] - 1]
 
 
-def chance(query_ids, gallery_ids, ignore=None, draws: int = 5) -> dict:
-    """What random similarities score: the mean of some seeded draws."""
-    return _mean_report(lambda rng: rng.random((len(query_ids), len(gallery_ids))),
-                        query_ids, gallery_ids, ignore, draws)
-
-
 def with_random_ties(similarity, query_ids, gallery_ids, ignore=None, draws: int = 5) -> dict:
     """Expected scores when ties are broken at random: the mean of some seeded draws.
 
     Args:
         similarity: (Q, G) of integers, so that noise below one only breaks ties.
     """
-    return _mean_report(lambda rng: similarity + 0.5 * rng.random(similarity.shape),
-                        query_ids, gallery_ids, ignore, draws)
-
-
-def _mean_report(draw, query_ids, gallery_ids, ignore, draws: int) -> dict:
     rng = np.random.default_rng(0)
-    reports = [rank(draw(rng), query_ids, gallery_ids, ignore).to_dict() for _ in range(draws)]
+    reports = [rank(similarity + 0.5 * rng.random(similarity.shape), query_ids, gallery_ids,
+                    ignore).to_dict() for _ in range(draws)]
     return {name: float(np.mean([r[name] for r in reports]))
             for name in ("r1", "r5", "r10", "map", "minp")}

@@ -4,11 +4,12 @@ import torch
 
 from reidlab.config import Experiment, Scoring
 from reidlab.data.records import Split, TextImageData
+from reidlab.evaluation.chance import chance
 from reidlab.evaluation.dependence import dependence, permutation_level
 from reidlab.evaluation.embeddings import Embeddings, embed
 from reidlab.evaluation.probes import probe_matrix
 from reidlab.evaluation.protocols import described, id_accuracy, score_as_dressed, tables
-from reidlab.evaluation.ranking import chance, rank
+from reidlab.evaluation.ranking import rank
 from reidlab.evaluation.reranking import rerank
 
 

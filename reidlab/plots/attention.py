@@ -4,7 +4,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize, TwoSlopeNorm
 from matplotlib.figure import Figure
 
-from reidlab.plots.people import part_colours
+from reidlab.plots.people import part_colours, part_legend
 from reidlab.plots.style import COLOURS, figure, styled
 
 WEIGHTS, SIGNED = "magma", "vlag"
@@ -39,6 +39,9 @@ def overlays(rows: list[tuple[np.ndarray, dict[str, np.ndarray]]], *, label: str
     for axis in axes.flat:
         axis.set_axis_off()
     fig.colorbar(shown, ax=axes[:, -1], label=label, fraction=0.12, aspect=24)
+    if parts is not None:
+        fig.legend(handles=part_legend(np.stack(parts)), loc="outside lower left", ncols=7,
+                   fontsize=8)
     return fig
 
 

@@ -23,14 +23,14 @@ def smoothed(values: np.ndarray, window: int) -> np.ndarray:
 
 
 SIZE = (12.5, 3.5)  # inches, of all curves of a training
-VALIDATION = ("validation", (("val/R1", "R1", "good"), ("val/mAP", "mAP", "text")))
+VALIDATION = ("validation, 0 to 1", (("val/R1", "R1", "good"), ("val/mAP", "mAP", "text")))
 TEXT_IMAGE = (  # title → (logged number, name in the legend, colour); drawn where it was logged
     ("identity loss (nats)", (("loss/info_nce", "InfoNCE image–text", "identity"),)),
     ("clothing loss (nats)", (("loss/cloth_match", "match image–text", "clothing"),)),
     ("dependence of identity and clothing",
      (("monitor/embedding_cka", "unbiased CKA", "identity"),
-      ("monitor/id_cloth_abs_cosine", "|cos|", "grey"))),
-    ("gate", (("gate/mean", "share of identity", "gate"),
+      ("monitor/embedding_abs_cosine", "|cos|", "grey"))),
+    ("gate, 0 to 1", (("gate/mean", "share of identity", "gate"),
               ("gate/image_weight", "weight of the picture", "text"))),
     VALIDATION,
 )

@@ -64,5 +64,6 @@ def lines(curves: dict[str, tuple], *, x: str, y: str, log: bool = False,
         axis.set_xscale("log")
     axis.set_xlabel(x)
     axis.set_ylabel(y)
-    axis.legend()
+    if len(curves) > 1:
+        fig.legend(loc="outside upper center", ncols=min(len(curves), 3), fontsize=8)
     return fig

@@ -44,6 +44,12 @@ def part_colours() -> np.ndarray:
     return np.array([(0.94, 0.94, 0.94), *sns.color_palette("colorblind", len(PARTS) - 1)])
 
 
+def part_legend(parts: np.ndarray) -> list[Patch]:
+    """A legend's handles for the parts that stand in a label map; the background needs none."""
+    colours = part_colours()
+    return [Patch(color=colours[k], label=PARTS[k]) for k in np.unique(parts) if k]
+
+
 @styled
 def portrait(drawing: Drawing) -> Figure:
     """One drawn picture by day and by night, its true parts, and what is said of it."""
@@ -56,8 +62,7 @@ def portrait(drawing: Drawing) -> Figure:
     colours = part_colours()
     axes[2].imshow(colours[drawing.parts], interpolation="nearest")
     axes[2].set_title("true parts")
-    there = [k for k in np.unique(drawing.parts) if k]
-    axes[2].legend(handles=[Patch(color=colours[k], label=PARTS[k]) for k in there], fontsize=8,
+    axes[2].legend(handles=part_legend(drawing.parts), fontsize=8,
                    loc="center left", bbox_to_anchor=(1.02, 0.5))
     for axis in axes:
         axis.set_axis_off()

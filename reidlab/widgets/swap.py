@@ -27,9 +27,12 @@ def swap_viewer(model, world: World, people: tuple[int, int] = (1510, 1521),
                     world.draw(other_person, other_outfit, 1).image]
         with torch.inference_mode():
             vectors = model.embed(model.split(to_tensor(np.stack(pictures)))[0])
-        titles = [f"{side} {(v[0] @ v[1]).item():+.2f}"
-                  for side, v in zip(("identity", "clothing"), vectors, strict=True)]
-        return contact_sheet([pictures], titles=titles, height=3.0)
+        alike = ", ".join(f"{side} {(v[0] @ v[1]).item():+.2f}" for side, v in
+                          zip(("identity", "clothing"), vectors, strict=True))
+        sheet = contact_sheet([pictures], height=3.0, titles=[
+            f"person {person}", f"person {other_person}"])
+        sheet.suptitle(f"cosine: {alike}", fontsize=9)
+        return sheet
     return Panel("swap", view, person=slider("person", people[0], min(people)),
                  other_person=slider("other person", people[0], min(people)),
                  outfit=slider("outfit", outfits[0], min(outfits)),

@@ -1,9 +1,12 @@
 """Scores from a matrix and ids: by hand, by a slow loop, by scikit-learn."""
+from itertools import permutations
+
 import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
-from reidlab.evaluation.ranking import chance, rank, with_random_ties
+from reidlab.evaluation.chance import chance, expected
+from reidlab.evaluation.ranking import rank, with_random_ties
 
 RNG = np.random.default_rng(0)
 
@@ -105,7 +108,23 @@ def test_shuffled_ids_score_at_chance():
     assert rank(similarity, np.arange(50), gallery).r1 == 1
     shuffled = [rank(similarity, RNG.permutation(50), gallery).r1 for _ in range(40)]
     assert np.mean(shuffled) == pytest.approx(1 / 50, abs=0.012)
-    assert chance(np.arange(50), gallery, draws=40)["r1"] == pytest.approx(4 / 200, abs=0.012)
+    assert chance(np.arange(50), gallery)["r1"] == pytest.approx(4 / 200)
+
+
+@pytest.mark.parametrize(("gallery", "matches"), [(1, 1), (6, 1), (6, 2), (6, 3), (6, 6), (7, 4)])
+def test_chance_is_the_mean_over_all_orders(gallery, matches):
+    orders = [rank(np.array([order], float), [1], np.arange(gallery) < matches).to_dict()
+              for order in permutations(range(gallery))]
+    for name, value in expected(gallery, matches).items():
+        assert value == pytest.approx(np.mean([found[name] for found in orders])), name
+
+
+def test_chance_counts_what_is_left_of_the_gallery_and_queries_with_a_match():
+    ignore = np.zeros((3, 6), bool)
+    ignore[0, 2:4] = True                        # 4 left, 2 of person 1
+    found = chance([1, 2, 9], [1, 1, 2, 2, 3, 3], ignore)
+    one, two = expected(4, 2), expected(6, 2)    # nobody is person 9
+    assert found == pytest.approx({name: (one[name] + two[name]) / 2 for name in one})
 
 
 def test_random_ties_give_the_expected_score():
