@@ -52,7 +52,8 @@ def train_all(runs: dict[str, tuple[Experiment, str | Path]], at_once: int | Non
     Args:
         runs: name → (experiment, folder of the run).
         at_once: runs that train side by side; by default one on a GPU and one a core on CPUs,
-            where runs side by side do a third more than one after the other.
+            where runs side by side do a third more than one after the other. Cores are those that
+            torch uses: ``OMP_NUM_THREADS`` limits them.
         every: seconds between looks.
         look: called with the names that train at the moment.
 
@@ -60,7 +61,7 @@ def train_all(runs: dict[str, tuple[Experiment, str | Path]], at_once: int | Non
         ReidlabError: a run failed or was stopped; those beside it save and end.
     """
     waiting = [name for name, (_, folder) in runs.items() if not RunFolder(folder).report.exists()]
-    cores = os.cpu_count() or 1
+    cores = torch.get_num_threads()
     at_once = at_once or (1 if torch.cuda.is_available() else min(max(1, len(waiting)), cores))
     running: dict[str, subprocess.Popen] = {}
     try:
