@@ -3,6 +3,7 @@
 export PYTHONDONTWRITEBYTECODE :=
 PYTHON ?= python3
 BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile \
        --constraint constraints.txt
 
@@ -13,10 +14,10 @@ run: .venv/ready
 
 test: .venv/ready-test
 	$(BIN)/ruff check .
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(PYTEST)
 
 fast: .venv/ready-test
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 browser: .venv/ready-test .venv/ready-lab .venv/ready-browser
 	$(BIN)/python -m pytest tests/test_jupyterlab.py
