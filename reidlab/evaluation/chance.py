@@ -28,8 +28,9 @@ def expected(gallery: int, matches: int) -> dict[str, float]:
     place = np.arange(1, gallery + 1)
     before = (place - 1) * (matches - 1) / max(1, gallery - 1)
     last = place[matches - 1:]
-    fewer = np.cumprod(np.append(1.0, (last[:0:-1] - matches) / (last[:0:-1] - 1)))[::-1]
+    steps_down = (last[:0:-1] - matches) / (last[:0:-1] - 1)  # chance of r − 1 over that of r
+    ends_here = matches / gallery * np.cumprod(np.append(1.0, steps_down))[::-1]
     return {**{f"r{k}": 1 - comb(gallery - matches, k) / comb(gallery, k) if k <= gallery else 1.0
                for k in (1, 5, 10)},
             "map": float(((1 + before) / place).mean()),
-            "minp": float((matches / gallery * fewer * matches / last).sum())}
+            "minp": float((ends_here * matches / last).sum())}

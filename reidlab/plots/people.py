@@ -73,7 +73,7 @@ def portrait(drawing: Drawing) -> Figure:
 
 @styled
 def ranked(queries: list[dict], columns: int = 8, title: str = "") -> Figure:
-    """Queries and their best hits; a green frame and ✓ is the right person, red ✗ another.
+    """Queries and their best hits; a green frame and ✓ is the right person, orange ✗ another.
 
     Args:
         queries: each with ``text`` (or ``image``), and ``hits``: (picture, score, is right or
