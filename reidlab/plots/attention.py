@@ -5,7 +5,7 @@ from matplotlib.colors import Normalize, TwoSlopeNorm
 from matplotlib.figure import Figure
 
 from reidlab.plots.people import part_colours, part_legend
-from reidlab.plots.style import COLOURS, figure, styled
+from reidlab.plots.style import figure, styled
 
 WEIGHTS, SIGNED = "magma", "vlag"
 
@@ -61,6 +61,8 @@ def _overlay(axis, picture: np.ndarray, values: np.ndarray, most: float, strengt
 def shared_out(picture: np.ndarray, found: dict, title: str = "") -> Figure:
     """One score shared out over words and patches, side by side for each half of a description.
 
+    Words and patches add up to the score alike; what CLS of the picture adds has no place in it.
+
     Args:
         picture: (H, W, 3) uint8.
         found: side → a `Credit`.
@@ -78,13 +80,13 @@ def shared_out(picture: np.ndarray, found: dict, title: str = "") -> Figure:
         shown = _overlay(over, picture, credit.patches(), most, 0.8, signed=True)
         over.set_axis_off()
         name = "clothing" if side == "cloth" else side
-        over.set_title(f"{name}\n{credit.score:+.2f}", fontsize=9)
+        over.set_title(f"{name} score\n{credit.score:+.2f}", fontsize=9)
         words = fig.add_subplot(grid[0, 2 + 3 * k:4 + 3 * k], sharex=bars[0] if bars else None)
         bars.append(words)
-        spoken = [(w, v) for w, v in zip(credit.words, credit.of_words(), strict=True)
-                  if not w.startswith("[")]
+        spoken = _spoken(credit)
         places = np.arange(len(spoken))
-        words.barh(places, [v for _, v in spoken], color=COLOURS[name])
+        words.barh(places, [v for _, v in spoken],
+                   color=[shown.cmap(0.9 if v > 0 else 0.1) for _, v in spoken])
         words.set_yticks(places, [w for w, _ in spoken], fontsize=7)
         words.invert_yaxis()
         words.axvline(0, color="0.3", linewidth=0.8)
@@ -94,3 +96,10 @@ def shared_out(picture: np.ndarray, found: dict, title: str = "") -> Figure:
     if title:
         fig.suptitle(title, fontsize=10)
     return fig
+
+
+def _spoken(credit) -> list[tuple[str, float]]:
+    """What each word adds, and in one row at the end what [CLS] and [SEP] add."""
+    added = list(zip(credit.words, credit.of_words(), strict=True))
+    return [(w, v) for w, v in added if not w.startswith("[")] + [
+        ("[CLS], [SEP]", sum(v for w, v in added if w.startswith("[")))]

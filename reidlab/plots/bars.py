@@ -23,6 +23,7 @@ def bars(found: dict[str, dict[str, float]], *, y: str, log: bool = False,
     axis = fig.subplots()
     width = 0.8 / len(found)
     drawn = [v for values in found.values() for v in values.values() if v > 0]
+    floor = 10 ** np.floor(np.log10(min(drawn, default=1) / 2)) if log else 0
     for k, (name, values) in enumerate(found.items()):
         place = np.arange(len(parts)) + (k - (len(found) - 1) / 2) * width
         heights = [values.get(part, 0.0) for part in parts]
@@ -30,11 +31,11 @@ def bars(found: dict[str, dict[str, float]], *, y: str, log: bool = False,
                  edgecolor="white")
         for x, height in zip(place, heights, strict=True):
             if height == 0:
-                axis.text(x, min(drawn, default=0) if log else 0, "0", ha="center", va="bottom",
-                          fontsize=8)
+                axis.text(x, floor, "0", ha="center", va="bottom", fontsize=8)
     reference_lines(axis, marks)
     if log:
         axis.set_yscale("log")
+        axis.set_ylim(bottom=floor)
     axis.set_xticks(range(len(parts)), parts, rotation=25 if len(parts) > 6 else 0,
                     ha="right" if len(parts) > 6 else "center")
     axis.set_ylabel(fill(y, 28))

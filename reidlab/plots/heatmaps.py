@@ -1,16 +1,20 @@
 """Matrices and attention as pictures: every cell is a weight, 0 is the light end."""
+from collections.abc import Sequence
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
-from reidlab.plots.style import figure, reference_lines, styled
+from reidlab.plots.style import COLOURS, figure, reference_lines, styled
 
 MOST_NUMBERS = 10  # cells a side up to which each cell shows its number
+FEW_POINTS = 15  # of a curve, up to which each is marked
 
 
 @styled
 def matrices(found: dict[str, np.ndarray], *, rows: str, columns: str, most: float | None = None,
-             label: str = "weight") -> Figure:
+             label: str = "weight", framed: Sequence[tuple[int, int]] = ()) -> Figure:
     """Matrices side by side on one scale.
 
     Args:
@@ -18,12 +22,17 @@ def matrices(found: dict[str, np.ndarray], *, rows: str, columns: str, most: flo
         rows, columns: what an index along each side is.
         most: value of the dark end; the largest value by default.
         label: of the colour bar, with its unit.
+        framed: (row, column) of cells to look at, in every matrix.
     """
-    fig = figure(2.9 * len(found) + 0.7, 3.0)
+    flat = min(len(values) / len(values[0]) for values in found.values())
+    fig = figure(2.9 * len(found) + 0.7, 3.0 if flat > 0.5 else 1.8)
     most = most or max(float(np.max(values)) for values in found.values())
     axes = fig.subplots(1, len(found), squeeze=False)[0]
     for axis, (title, values) in zip(axes, found.items(), strict=True):
-        shown = matrix(axis, np.asarray(values), most)
+        shown = _matrix(axis, np.asarray(values), most)
+        for row, column in framed:
+            axis.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, linewidth=2.5,
+                                     edgecolor=COLOURS["clothing"]))
         axis.set_title(title)
         axis.set_xlabel(columns)
     axes[0].set_ylabel(rows)
@@ -31,17 +40,22 @@ def matrices(found: dict[str, np.ndarray], *, rows: str, columns: str, most: flo
     return fig
 
 
-def matrix(axis: Axes, values: np.ndarray, most: float):
+def _matrix(axis: Axes, values: np.ndarray, most: float):
     """One matrix, with numbers where they can be read."""
     shown = axis.imshow(values, cmap="Blues", vmin=0, vmax=most, interpolation="nearest")
     axis.grid(False)
-    axis.set_xticks(range(values.shape[1]) if values.shape[1] <= MOST_NUMBERS else [])
-    axis.set_yticks(range(values.shape[0]) if values.shape[0] <= MOST_NUMBERS else [])
+    axis.set_xticks(_ticks(values.shape[1]))
+    axis.set_yticks(_ticks(values.shape[0]))
     if max(values.shape) <= MOST_NUMBERS:
         for (r, c), value in np.ndenumerate(values):
             axis.text(c, r, f"{value:.2f}", ha="center", va="center", fontsize=8,
                       color="white" if value > 0.6 * most else "0.15")
     return shown
+
+
+def _ticks(count: int) -> range:
+    """Every place, or every fifth where they would touch."""
+    return range(0, count, 1 if count <= MOST_NUMBERS else 5)
 
 
 @styled
@@ -58,7 +72,8 @@ def lines(curves: dict[str, tuple], *, x: str, y: str, log: bool = False,
     fig = figure(5.6, 3.1)
     axis = fig.subplots()
     for k, (name, (xs, ys)) in enumerate(curves.items()):
-        axis.plot(xs, ys, ("-", "--", "-.", ":")[k % 4], label=name)
+        axis.plot(xs, ys, ("-", "--", "-.", ":")[k % 4], label=name, markersize=4,
+                  marker="o" if len(xs) <= FEW_POINTS else None)
     reference_lines(axis, marks)
     if log:
         axis.set_xscale("log")
