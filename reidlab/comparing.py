@@ -142,7 +142,7 @@ def _follow(report: dict, path: tuple) -> float | None:
         if not isinstance(report, dict) or key not in report:
             return None
         report = report[key]
-    return float(report) / (1e6 if path in MILLIONS else 1)
+    return None if report is None else float(report) / (1e6 if path in MILLIONS else 1)
 
 
 def _interval(values: list[float]) -> dict:

@@ -75,6 +75,7 @@ def markdown(found: dict) -> str:
     names = list(found["rows"][0])
     lines = [names + ["best"], ["---"] * (len(names) + 1)]
     for row in found["rows"]:
-        cells = [f"{v:.3f}" if isinstance(v, float) else str(v) for v in row.values()]
+        cells = ["–" if v is None else f"{v:.3f}" if isinstance(v, float) else str(v)
+                 for v in row.values()]
         lines.append(cells + ["best" if row == found["best"] else ""])
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)

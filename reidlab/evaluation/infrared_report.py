@@ -43,7 +43,8 @@ def infrared_scores(experiment: InfraredExperiment, model, data: VisibleInfrared
 
     Returns:
         ``{"counts", "tables": {split: {direction: scores}}, "modality_gap", "view_similarity",
-        "multiplications"}``; scores carry their protocol and chance.
+        "multiplications"}``; scores carry their protocol and chance. ``view_similarity`` is None
+        for a design of one view.
     """
     tables = {}
     for split in ("val", "test"):
@@ -67,11 +68,12 @@ def infrared_scores(experiment: InfraredExperiment, model, data: VisibleInfrared
 
 
 @torch.inference_mode()
-def _likeness(model, pair: Pair, most: int = 256) -> dict[str, float]:
+def _likeness(model, pair: Pair, most: int = 256) -> dict[str, float | None]:
     device = next(model.parameters()).device
     every = [images[::max(1, len(images) // most)][:most]
              for images in (pair.visible.images, pair.infrared.images)]
     out = model.eval()(*(to_tensor(images).to(device) for images in every))
     rows = out.features[:len(out.modality)]
     return {"modality_gap": modality_gap(rows, out.modality).item(),
-            "view_similarity": between_views(out.branches).item()}
+            "view_similarity": (between_views(out.branches).item()
+                                if len(out.branches) > 1 else None)}

@@ -6,11 +6,13 @@ from matplotlib.figure import Figure
 
 from reidlab.plots.style import figure, reference_lines, styled
 
+MOST_NUMBERS = 16  # bars up to which each shows its number
+
 
 @styled
 def bars(found: dict[str, dict[str, float]], *, y: str, log: bool = False,
          marks: dict[str, float] | None = None) -> Figure:
-    """One group of bars a part, one bar a design; a zero is written as 0.
+    """One group of bars a part, one bar a design; few bars carry their number, a zero always.
 
     Args:
         found: design → part → value of at least 0.
@@ -27,8 +29,11 @@ def bars(found: dict[str, dict[str, float]], *, y: str, log: bool = False,
     for k, (name, values) in enumerate(found.items()):
         place = np.arange(len(parts)) + (k - (len(found) - 1) / 2) * width
         heights = [values.get(part, 0.0) for part in parts]
-        axis.bar(place, heights, width * 0.92, label=name, hatch=("", "//", "..", "xx")[k % 4],
-                 edgecolor="white")
+        drawing = axis.bar(place, heights, width * 0.92, label=name, edgecolor="white",
+                           hatch=("", "//", "..", "xx")[k % 4])
+        if len(found) * len(parts) <= MOST_NUMBERS:
+            axis.bar_label(drawing, [f"{height:.2g}" if height else "" for height in heights],
+                           fontsize=7, padding=1)
         for x, height in zip(place, heights, strict=True):
             if height == 0:
                 axis.text(x, floor, "0", ha="center", va="bottom", fontsize=8)

@@ -96,13 +96,13 @@ def ranked(queries: list[dict], columns: int = 8, title: str = "") -> Figure:
             axis.set_xticks([])
             axis.set_yticks([])
             axis.grid(False)
-            colour = COLOURS["grey"] if right is None else COLOURS["good" if right else "bad"]
+            colour = "0.35" if right is None else COLOURS["good" if right else "bad"]
             for side in axis.spines.values():
                 side.set_visible(True)
                 side.set_color(colour)
                 side.set_linewidth(2.4)
             mark = "" if right is None else " ✓" if right else " ✗"
-            axis.set_title(f"{score:.2f}{mark}", fontsize=7.5, color=colour, pad=2)
+            axis.set_title(f"{score:.2f}{mark}", fontsize=8, color=colour, pad=4)
     if title:
         fig.suptitle(title, fontsize=10)
     return fig

@@ -82,9 +82,11 @@ class VisibleInfraredTask:
             out = model(*(image.to(self.device) for image in self.held_out))
         finally:
             model.train(was_training)
-        return {"monitor/modality_gap": modality_gap(out.features[:len(out.modality)],
-                                                     out.modality).item(),
-                "monitor/view_similarity": between_views(out.branches).item()}
+        found = {"monitor/modality_gap": modality_gap(out.features[:len(out.modality)],
+                                                      out.modality).item()}
+        if len(out.branches) > 1:
+            found["monitor/view_similarity"] = between_views(out.branches).item()
+        return found
 
     def validate(self, model: nn.Module) -> dict[str, float]:
         """Scores of the validation people under the experiment's protocol."""

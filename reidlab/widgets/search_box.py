@@ -6,7 +6,7 @@ from IPython.display import display
 from PIL import Image
 
 from reidlab.errors import ReidlabError
-from reidlab.evaluation.search import Hit, Searcher
+from reidlab.evaluation.search import Searcher
 from reidlab.files import write_whole
 from reidlab.plots.attention import shared_out
 from reidlab.plots.people import ranked
@@ -62,13 +62,13 @@ class SearchBox:
         """Show where the score of one hit comes from."""
         for k, button in enumerate(self.buttons):
             button.button_style = "primary" if k == place else ""
-        self.why.value = png(self._explained(self.hits[place]))
+        self.why.value = png(self._explained(place))
 
     def static(self, file: Path | str) -> Path:
         """Write ranking and reasons as one picture, for readers without a kernel."""
         row = png(ranked([{"text": self.text.value, "hits": [
             (h.image, h.score, None) for h in self.hits]}], columns=self.k))
-        stacked = stack(row, png(self._explained(self.hits[0])))
+        stacked = stack(row, png(self._explained(0)))
         write_whole(Path(file), lambda out: out.write(stacked))
         return Path(file)
 
@@ -93,8 +93,9 @@ class SearchBox:
     def _changed(self, change) -> None:
         self.ask()
 
-    def _explained(self, hit: Hit):
-        title = (f"{hit.path}: identity {hit.id_score:+.2f}, clothing {hit.cloth_score:+.2f} "
+    def _explained(self, place: int):
+        hit = self.hits[place]
+        title = (f"hit {place + 1}, {hit.path}: identity {hit.id_score:+.2f}, clothing {hit.cloth_score:+.2f} "
                  f"(λ = {self.weight.value:.1f})")
         return shared_out(hit.image, self.searcher.explain(hit, self.text.value), title)
 

@@ -71,10 +71,13 @@ def test_every_visible_infrared_design_trains_is_watched_and_is_scored(tmp_path,
     assert all(0 < row["map"] < 1 and "trials" in row["protocol"]["text"]
                for row in found.values())
     last = RunFolder(tmp_path / "run").rows()[-1]
-    assert {"monitor/modality_gap", "monitor/view_similarity", "val/mAP"} <= set(last)
+    one_view = name == "embednet_tmhee"  # as written: no second view to be alike
+    assert {"monitor/modality_gap", "val/mAP"} <= set(last)
+    assert ("monitor/view_similarity" in last) != one_view
     assert {"loss/contrast"} <= set(last) if name == "embednet_corrected" else {
         "loss/cls", "loss/triplet", "loss/cpm"} <= set(last)
-    assert report["multiplications"] > 1e6 and 0 <= report["view_similarity"] <= 1
+    assert report["multiplications"] > 1e6
+    assert report["view_similarity"] is None if one_view else 0 <= report["view_similarity"] <= 1
 
 
 def test_the_same_seed_gives_the_same_run(run, tmp_path):
