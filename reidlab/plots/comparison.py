@@ -4,8 +4,8 @@ from matplotlib.figure import Figure
 from reidlab.plots.style import COLOURS, figure, styled
 
 PANELS = (  # score, axis label, factor, colour
-    ("R1 text → image", "R1 text → image, as dressed (%)", 100, "text"),
-    ("R1 image, other outfits", "R1 image → other outfits (%)", 100, "good"),
+    ("R1 text → image", "R1 text → image (%)", 100, "text"),
+    ("R1 image, other outfits", "R1 image, other outfits (%)", 100, "good"),
     ("upper colour in identity", "upper colour read from\nidentity, above chance", 1, "bad"),
     ("identity in identity", "identity factors read from\nidentity, above chance", 1, "identity"),
     ("R1 infrared → visible", "R1 infrared → visible (%)", 100, "good"),

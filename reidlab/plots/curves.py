@@ -2,6 +2,7 @@
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from reidlab.plots.style import COLOURS, DESIGN_STYLE, figure, styled
 
@@ -23,6 +24,7 @@ def smoothed(values: np.ndarray, window: int) -> np.ndarray:
 
 
 SIZE = (12.5, 3.5)  # inches, of all curves of a training
+UNEQUAL = 5  # times as long as another run: from there on steps are drawn on a logarithmic axis
 VALIDATION = ("validation, 0 to 1", (("val/R1", "R1", "good"), ("val/mAP", "mAP", "text")))
 TEXT_IMAGE = (  # title → (logged number, name in the legend, colour); drawn where it was logged
     ("identity loss (nats)", (("loss/info_nce", "InfoNCE image–text", "identity"),)),
@@ -60,6 +62,7 @@ def training_curves(runs: dict[str, list[dict]], fig: Figure | None = None) -> F
               if any(key in logged for key, _, _ in lines)]
     if not panels:
         return fig
+    lengths = [rows[-1]["step"] for rows in runs.values() if rows]
     for axis, (title, lines) in zip(fig.subplots(1, len(panels), squeeze=False)[0], panels,
                                     strict=True):
         for name, rows in runs.items():
@@ -67,6 +70,10 @@ def training_curves(runs: dict[str, list[dict]], fig: Figure | None = None) -> F
                 _line(axis, rows, key, f"{label}, {name}", COLOURS[colour], name)
         axis.set_title(title)
         axis.set_xlabel("step")
+        if max(lengths) > UNEQUAL * min(lengths):
+            axis.set_xscale("log")
+        if title.endswith("0 to 1"):
+            axis.set_ylim(0, 1)
         if axis.lines:
             axis.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.22))
     return fig
@@ -103,5 +110,9 @@ def probe_bars(reports: list[dict]) -> Figure:
         axis.set_xticks(range(2), ["identity factors", "clothing factors"])
         axis.set_title(f"read from the {vector} vector")
     axes[0].set_ylabel("balanced accuracy\nabove chance")
-    axes[1].legend(title="design (dotted: null, 95 %)", fontsize=7, title_fontsize=7)
+    axes[1].legend(handles=[Patch(facecolor="0.6", edgecolor="white", label=report["preset"],
+                                  hatch=("", "//", "..")[k % 3],
+                                  alpha=1 - 0.35 * k / max(1, len(reports) - 1))
+                            for k, report in enumerate(reports)],
+                   title="design (dotted: 95 % of\nshuffled labels)", fontsize=7, title_fontsize=7)
     return fig

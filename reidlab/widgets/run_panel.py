@@ -104,9 +104,11 @@ class RunPanel:
                 self.image.layout.display = ""
 
     def static(self, file: Path | str) -> Path:
-        """Write the curves as they are now, for readers without a kernel."""
+        """Write line and curves as they are now, for readers without a kernel."""
         rows = RunFolder(self.folder.value).rows()
-        drawn = self._picture(rows)
+        fig = training_curves({self._experiment().name: rows}, self._figure)
+        fig.suptitle(" · ".join(facts(status(self.folder.value, rows))))
+        drawn = png(fig)
         write_whole(Path(file), lambda out: out.write(drawn))
         return Path(file)
 
@@ -158,8 +160,14 @@ class RunPanel:
 
 
 def describe(found: Status) -> str:
-    """One line of HTML: state, step, losses, scores, speed, time left, memory."""
-    parts = [f"<b>{found.state}</b>"]
+    """One line of HTML, the state in bold."""
+    state, *others = facts(found)
+    return " · ".join([f"<b>{state}</b>", *others])
+
+
+def facts(found: Status) -> list[str]:
+    """State first, then step, losses, scores, speed, time left, memory, as far as known."""
+    parts = [found.state]
     if found.step:
         parts.append(f"step {found.step} of {found.steps or '?'}")
     if "total" in found.losses:
@@ -175,4 +183,4 @@ def describe(found: Status) -> str:
         parts.append(f"{found.memory_gb:.1f} GB")
     if found.state == "silent":
         parts.append(f"no line for {found.idle:.0f} s")
-    return " · ".join(part for part in parts if part)
+    return parts

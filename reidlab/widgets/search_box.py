@@ -95,7 +95,7 @@ class SearchBox:
 
     def _explained(self, place: int):
         hit = self.hits[place]
-        title = (f"hit {place + 1}, {hit.path}: identity {hit.id_score:+.2f}, clothing {hit.cloth_score:+.2f} "
-                 f"(λ = {self.weight.value:.1f})")
+        title = (f"hit {place + 1}, {hit.path}: identity {hit.id_score:+.2f}, clothing "
+                 f"{hit.cloth_score:+.2f} (λ = {self.weight.value:.1f})")
         return shared_out(hit.image, self.searcher.explain(hit, self.text.value), title)
 
