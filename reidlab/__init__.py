@@ -9,6 +9,10 @@ model does not wait for torch.
 """
 from importlib import import_module
 
+from reidlab.threads import wait_briefly
+
+wait_briefly()  # before anything here loads torch
+
 _HOMES = {"build": "models.building", "evaluate": "evaluation.report", "load": "models.building",
           "preset": "presets", "search": "evaluation.search", "train": "training.loop"}
 __all__ = sorted(_HOMES)

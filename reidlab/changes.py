@@ -16,15 +16,18 @@ def change(experiment: AnyExperiment, changes: dict) -> AnyExperiment:
     Raises:
         ReidlabError: an unknown field (the nearest names are listed) or an unfit value.
     """
-    known = flatten(experiment)
+    known, parts = flatten(experiment), {}
     for name, value in changes.items():
         if name not in known:
             near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
             leaf = [k for k in known if k.endswith("." + name.split(".")[-1])]
-            raise ReidlabError(f"unknown field {name!r}; near matches: "
+            raise ReidlabError(f"unknown field {name!r:.60}; near matches: "
                                f"{', '.join(dict.fromkeys(leaf + near)) or 'none'}")
-        experiment = _set(experiment, name.split("."), value, name)
-    return experiment
+        first, _, rest = name.partition(".")
+        inner = parts.get(first, getattr(experiment, first))
+        parts[first] = (_set(inner, rest.split("."), value, name) if rest else
+                        _fit(value, typing.get_type_hints(type(experiment))[first], name))
+    return replace(experiment, **parts)  # at once: fields that only fit together may be changed
 
 
 def _set(config, path: list[str], value, name: str):
@@ -38,6 +41,11 @@ def _set(config, path: list[str], value, name: str):
 def _fit(value, kind, name: str):
     """`value` as the field's type; text is parsed, wrong types are refused."""
     kinds = typing.get_args(kind) or (kind,)
+    if typing.get_origin(kind) is typing.Literal:
+        found = next((known for known in kinds if str(known) == str(value)), None)
+        if found is None:
+            raise ReidlabError(f"{name} is {value!r:.60}; known: {', '.join(map(str, kinds))}")
+        return found
     if value is None or value in ("none", "None"):
         if type(None) in kinds:
             return None
@@ -52,14 +60,14 @@ def _fit(value, kind, name: str):
         elif target in (int, float) and not isinstance(value, bool):
             try:
                 number = target(value)
-            except (TypeError, ValueError):
+            except (TypeError, ValueError, OverflowError):
                 continue
             if target is float or isinstance(value, str) or number == value:
                 return number
         elif target is str and isinstance(value, str):
             return value
     wanted = " or ".join(k.__name__ for k in kinds if k is not type(None))
-    raise ReidlabError(f"{name} takes {wanted}; got {value!r}")
+    raise ReidlabError(f"{name} takes {wanted}; got {value!r:.60}")
 
 
 def to_dict(experiment: AnyExperiment) -> dict:
@@ -75,7 +83,7 @@ def from_dict(raw: dict) -> AnyExperiment:
     """
     def build(cls, values, path):
         if not isinstance(values, dict):
-            raise ReidlabError(f"{path or 'config'} must be an object; got {values!r}")
+            raise ReidlabError(f"{path or 'config'} must be an object; got {values!r:.60}")
         hints = typing.get_type_hints(cls)
         hints = {field.name: hints[field.name] for field in dataclasses.fields(cls)}
         extra, missing = values.keys() - hints.keys(), hints.keys() - values.keys()
@@ -89,8 +97,9 @@ def from_dict(raw: dict) -> AnyExperiment:
             name: build(kind, values[name], f"{path}{name}.") if dataclasses.is_dataclass(kind)
             else _fit(values[name], kind, f"{path}{name}") for name, kind in hints.items()})
 
-    task = raw.get("task", Experiment.task) if isinstance(raw, dict) else Experiment.task
-    if task not in TASKS:
-        raise ReidlabError(f"task {task!r} is unknown; known: {', '.join(TASKS)}")
-    return build(TASKS[task], {k: v for k, v in raw.items() if k != "task"}
-                 if isinstance(raw, dict) else raw, "")
+    if not isinstance(raw, dict):
+        raise ReidlabError(f"config must be an object; got {raw!r:.60}")
+    task = raw.get("task", Experiment.task)
+    if not isinstance(task, str) or task not in TASKS:
+        raise ReidlabError(f"task {task!r:.60} is unknown; known: {', '.join(TASKS)}")
+    return build(TASKS[task], {k: v for k, v in raw.items() if k != "task"}, "")

@@ -1,4 +1,4 @@
-"""Write files whole or not at all."""
+"""Read files with one readable error; write them whole or not at all."""
 import contextlib
 import json
 import os
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-from reidlab.errors import ReidlabError
+from reidlab.errors import MissingPath, ReidlabError
 
 
 def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
@@ -16,6 +16,8 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
         ReidlabError: no room, or no right to write; nothing is left behind.
     """
     path = Path(path)
+    if path.is_dir():
+        raise ReidlabError(f"cannot write {path}: it is a folder; name a file")
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -33,6 +35,37 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
 
 
 def write_json(path: Path, value) -> None:
-    """`value` as indented JSON; NaN is refused, since JSON has none."""
-    text = json.dumps(value, indent=1, allow_nan=False)
+    """`value` as indented JSON.
+
+    Raises:
+        ReidlabError: it holds NaN or an infinity, which JSON has no word for.
+    """
+    try:
+        text = json.dumps(value, indent=1, allow_nan=False)
+    except ValueError as fault:
+        raise ReidlabError(f"cannot write {path}: it would hold NaN or an infinity, which JSON "
+                           "lacks; look for the number that is none") from fault
     write_whole(path, lambda out: out.write(text.encode()))
+
+
+def read_json(path: Path):
+    """A file's content.
+
+    Raises:
+        MissingPath: no such file; ReidlabError: it cannot be read, or is no JSON.
+    """
+    path = Path(path)
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as fault:
+        raise MissingPath(f"no file {path}") from fault
+    except OSError as fault:
+        raise ReidlabError(f"cannot read {path}: {fault.strerror or fault}; it should be a "
+                           "readable file") from fault
+    except (ValueError, RecursionError) as fault:  # no UTF-8, no JSON, nested without end
+        raise ReidlabError(f"{path} is no readable JSON ({_brief(fault)}); restore it, fetch it "
+                           "again, or delete it to have it made anew") from fault
+
+
+def _brief(fault: Exception) -> str:
+    return " ".join(str(fault).split())[:100]

@@ -1,8 +1,15 @@
 """What every experiment has: a picture encoder and an optimisation, and how fields are checked."""
 import dataclasses
-from dataclasses import dataclass, fields
+import typing
+from dataclasses import dataclass, field, fields
+from typing import Literal
 
 from reidlab.errors import ReidlabError
+
+
+def limited(default, least: float, most: float):
+    """A field that holds a number from `least` to `most`; what lies outside cannot be meant."""
+    return field(default=default, metadata={"least": least, "most": most})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -10,68 +17,50 @@ class Image:
     """The picture encoder, a ViT."""
 
     pretrained: str | None = None    # folder or hub id; None trains from scratch
-    height: int = 224                # pixels
-    width: int = 224                 # pixels
-    patch: int = 16                  # pixels
-    dim: int = 768                   # token width
-    layers: int = 12                 # transformer blocks
-    heads: int = 12                  # attention heads
-    activation: str = "gelu"         # of the feed-forward layers; relu is cheaper on CPUs
+    height: int = limited(224, 16, 2048)  # pixels
+    width: int = limited(224, 16, 2048)  # pixels
+    patch: int = limited(16, 1, 256)  # pixels
+    dim: int = limited(768, 8, 16_384)  # token width
+    layers: int = limited(12, 1, 128)  # transformer blocks
+    heads: int = limited(12, 1, 256)  # attention heads
+    # of the feed-forward layers; relu is cheaper on CPUs
+    activation: Literal["gelu", "relu"] = "gelu"
     stem: bool = False               # three strided convolutions in place of one patch projection
-    dropout: float = 0.0             # inside the transformer
+    dropout: float = limited(0.0, 0, 0.9)  # inside the transformer
 
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
     """The optimisation."""
 
-    epochs: int = 80                 # also the clock of the ramps and of the cosine
-    batches_per_epoch: int | None = None  # None: as many as the training set fills
-    batch_size: int = 128            # images, over all processes
-    optimizer: str = "adam"          # adam or adamw
-    lr: float = 1e-4                 # peak learning rate
-    weight_decay: float = 1e-3       # of the optimizer
-    warmup: int = 0                  # steps of linear warm-up
-    final_lr: float = 1e-6           # where the cosine ends
-    clip: float = 0.0                # gradient norm limit; 0 does not clip
+    epochs: int = limited(80, 1, 100_000)  # also the clock of the ramps and of the cosine
+    # None: as many as the training set fills
+    batches_per_epoch: int | None = limited(None, 1, 1_000_000)
+    batch_size: int = limited(128, 2, 65_536)  # images, over all processes
+    optimizer: Literal["adam", "adamw"] = "adam"
+    lr: float = limited(1e-4, 0, 10)  # peak learning rate
+    weight_decay: float = limited(1e-3, 0, 10)  # of the optimizer
+    warmup: int = limited(0, 0, 10_000_000)  # steps of linear warm-up
+    final_lr: float = limited(1e-6, 0, 10)  # where the cosine ends
+    clip: float = limited(0.0, 0, 1e6)  # gradient norm limit; 0 does not clip
     mixed_precision: bool = True     # bf16 where the device has it (CUDA)
     compile: bool = False            # torch.compile the encoders (CUDA)
-    monitor_every: int = 20          # steps between looks at the held-out batch
-    validate_every: int = 20         # epochs between scores on val; the last is always scored
-    checkpoint_every: int = 100      # steps between checkpoints
+    monitor_every: int = limited(20, 1, 10_000_000)  # steps between looks at the held-out batch
+    # epochs between scores on val; the last is always scored
+    validate_every: int = limited(20, 1, 10_000_000)
+    checkpoint_every: int = limited(100, 1, 10_000_000)  # steps between checkpoints
 
 
-CHOICES = {
-    "image.activation": ("gelu", "relu"),
-    "training.optimizer": ("adam", "adamw"),
-}
-LEAST = {
-    "seed": 0, "data.seed": 0, "data.people": 2, "data.val_people": 2, "data.test_people": 2,
-    "data.shots": 1, "data.images_per_person": 1, "data.flip": 0, "data.jitter": 0, "data.crop": 0,
-    "image.height": 16, "image.width": 16, "image.layers": 1,
-    "training.epochs": 1, "training.batches_per_epoch": 1, "training.batch_size": 2,
-    "training.lr": 0, "training.weight_decay": 0, "training.warmup": 0, "training.clip": 0,
-    "training.monitor_every": 1, "training.validate_every": 1, "training.checkpoint_every": 1,
-}
-
-
-def check(experiment, choices: dict[str, tuple], least: dict[str, float]) -> None:
+def check(experiment) -> None:
     """Refuse values that cannot work in any experiment, before anything is built or written.
 
     Args:
         experiment: with ``data``, ``image`` and ``training``.
-        choices: fields that hold a name, and the names they may hold, beside the shared ones.
-        least: smallest value that makes sense, beside the shared ones.
 
     Raises:
         ReidlabError: which field, what it is, what it may be.
     """
-    choices, least = CHOICES | choices, LEAST | least
-    for name, value in flatten(experiment).items():
-        if name in choices and value not in choices[name]:
-            raise ReidlabError(f"{name} is {value!r}; known: {', '.join(map(str, choices[name]))}")
-        if name in least and value is not None and not value >= least[name]:
-            raise ReidlabError(f"{name} is {value}; it must be at least {least[name]}")
+    _check_fields(experiment, "")
     image = experiment.image
     if image.height % image.patch or image.width % image.patch:
         raise ReidlabError(
@@ -79,11 +68,34 @@ def check(experiment, choices: dict[str, tuple], least: dict[str, float]) -> Non
             "the ViT would drop the border"
         )
     if image.dim % image.heads:
-        raise ReidlabError(f"dim {image.dim} is not divisible by heads {image.heads}")
+        raise ReidlabError(f"image.dim {image.dim} is not divisible by image.heads {image.heads}")
+    if image.stem and (image.patch < 8 or image.patch & (image.patch - 1) or image.dim % 16):
+        raise ReidlabError(f"image.stem needs a patch of 8, 16, 32 … pixels and a width that is a "
+                           f"multiple of 16; got image.patch {image.patch}, image.dim {image.dim}")
     training, data = experiment.training, experiment.data
     if training.batch_size % data.images_per_person:
         raise ReidlabError(f"training.batch_size {training.batch_size} is no multiple of "
                            f"data.images_per_person {data.images_per_person}")
+
+
+def _check_fields(config, prefix: str) -> None:
+    hints = typing.get_type_hints(type(config))
+    for item in fields(config):
+        name, value = f"{prefix}{item.name}", getattr(config, item.name)
+        if dataclasses.is_dataclass(value):
+            _check_fields(value, f"{name}.")
+            continue
+        if typing.get_origin(hints[item.name]) is Literal:
+            known = typing.get_args(hints[item.name])
+            if value not in known:
+                raise ReidlabError(f"{name} is {value!r}; known: {', '.join(map(str, known))}")
+        if value == "":
+            raise ReidlabError(f"{name} is empty; give a name, or none where that is allowed")
+        if "least" in item.metadata and value is not None:
+            least, most = item.metadata["least"], item.metadata["most"]
+            if not least <= value <= most:  # NaN, too, is in no range
+                raise ReidlabError(f"{name} is {value}; it must be at least {least} and at most "
+                                   f"{most}")
 
 
 def flatten(config, prefix: str = "") -> dict:

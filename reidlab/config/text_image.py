@@ -1,9 +1,8 @@
 """Every choice of a text-image experiment."""
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Literal
 
-from reidlab.config import shared
-from reidlab.config.shared import Image, Training
+from reidlab.config.shared import Image, Training, check, limited
 from reidlab.errors import ReidlabError
 
 
@@ -12,18 +11,20 @@ class Data:
     """Which people, and how their pictures are brought to a batch."""
 
     source: str = "drawn"            # drawn, or cuhk-pedes:DIR
-    seed: int = 0                    # of the drawn world
-    people: int = 1000               # drawn training people
-    val_people: int = 200            # drawn people that choose the checkpoint and fit the probes
-    test_people: int = 200           # drawn people that are scored once
-    outfits: int = 3                 # outfits a drawn person wears; the last is a neighbour's
-    shots: int = 4                   # pictures of a drawn person in each outfit
-    images_per_person: int = 4       # of one person in a batch, different outfits first
-    unmatched: float = 0.0           # share of training rows whose clothing caption is another's
-    negatives: str = "random"        # which: random, or similar to the true one
-    flip: float = 0.5                # chance of mirroring a training picture
-    jitter: float = 0.2              # brightness and contrast change, ± share
-    crop: int = 4                    # pixels of padding before a random crop
+    seed: int = limited(0, 0, 2**31)  # of the drawn world
+    people: int = limited(1000, 2, 1_000_000)  # drawn training people
+    # drawn people that choose the checkpoint and fit the probes
+    val_people: int = limited(200, 2, 1_000_000)
+    test_people: int = limited(200, 2, 1_000_000)  # drawn people that are scored once
+    outfits: int = limited(3, 2, 100)  # outfits a drawn person wears; the last is a neighbour's
+    shots: int = limited(4, 1, 100)  # pictures of a drawn person in each outfit
+    images_per_person: int = limited(4, 1, 1024)  # of one person in a batch, by outfits first
+    # share of training rows whose clothing caption is another's
+    unmatched: float = limited(0.0, 0, 1)
+    negatives: Literal["random", "similar"] = "random"  # which: random, or similar to the true one
+    flip: float = limited(0.5, 0, 1)  # chance of mirroring a training picture
+    jitter: float = limited(0.2, 0, 1)  # brightness and contrast change, ± share
+    crop: int = limited(4, 0, 512)  # pixels of padding before a random crop
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,44 +32,53 @@ class Text:
     """The caption encoder, a BERT."""
 
     pretrained: str | None = None    # folder or hub id; None trains from scratch
-    max_length: int = 64             # tokens, [CLS] and [SEP] included
-    dim: int = 768                   # token width
-    layers: int = 12                 # transformer blocks
-    heads: int = 12                  # attention heads
-    activation: str = "gelu"         # of the feed-forward layers; relu is cheaper on CPUs
+    max_length: int = limited(64, 3, 512)  # tokens, [CLS] and [SEP] included
+    dim: int = limited(768, 8, 16_384)  # token width
+    layers: int = limited(12, 1, 128)  # transformer blocks
+    heads: int = limited(12, 1, 256)  # attention heads
+    # of the feed-forward layers; relu is cheaper on CPUs
+    activation: Literal["gelu", "relu"] = "gelu"
     trainable: bool = True           # False: frozen, in eval mode, run once a caption
     attention: bool = False          # one more self-attention over the tokens
-    pooling: str = "cls"             # see reidlab.encoders.pooling.POOLINGS
-    dropout: float = 0.1             # inside the transformer and the extra attention
+    # see reidlab.encoders.pooling.POOLINGS
+    pooling: Literal["cls", "masked_mean", "max", "attention"] = "cls"
+    dropout: float = limited(0.1, 0, 0.9)  # inside the transformer and the extra attention
 
 
 @dataclass(frozen=True, kw_only=True)
 class Disentangle:
     """How image tokens become an identity part and a clothing part."""
 
-    name: str = "attention"          # see reidlab.disentangle.DISENTANGLERS
-    pooling: str = "masked_mean"     # of image tokens, where the split has no queries of its own
+    # see reidlab.disentangle.DISENTANGLERS
+    name: Literal["projection", "merged", "residual", "attention", "queries"] = "attention"
+    # of image tokens, where the split has no queries of its own
+    pooling: Literal["cls", "masked_mean", "max", "attention"] = "masked_mean"
     reversal: bool = True            # gradient reversal before clothing, in the projection designs
-    self_layers: int = 1             # self-attention layers a branch
-    cross_layers: int = 1            # cross-attention layers between the branches
-    heads: int = 4                   # attention heads
-    mixer: str = "attention"         # self layers: attention, performer, linformer, conv or window
-    features: int = 64               # random features of performer, summaries of linformer
-    gate: str = "linear"             # linear (note 003), mlp (note 002's prose) or multihead
-    residual_from: str = "input"     # input: the encoder's tokens; running: the layer's own input
-    dropout: float = 0.0             # of attention weights
+    self_layers: int = limited(1, 0, 64)  # self-attention layers a branch
+    cross_layers: int = limited(1, 0, 64)  # cross-attention layers between the branches
+    heads: int = limited(4, 1, 256)  # attention heads
+    # self layers: attention, performer, linformer, conv or window
+    mixer: Literal["attention", "performer", "linformer", "conv", "window"] = "attention"
+    features: int = limited(64, 1, 8192)  # random features of performer, summaries of linformer
+    # linear (note 003), mlp (note 002's prose) or multihead
+    gate: Literal["linear", "mlp", "multihead"] = "linear"
+    # input: the encoder's tokens; running: the layer's own input
+    residual_from: Literal["input", "running"] = "input"
+    dropout: float = limited(0.0, 0, 0.9)  # of attention weights
 
 
 @dataclass(frozen=True, kw_only=True)
 class Heads:
     """From pooled features to retrieval embeddings."""
 
-    name: str = "joint"              # joint (the notes' layers) or linear; see HEADS
-    hidden: int = 512                # width after the first layer, joint only
-    embedding: int = 256             # width of the retrieval vectors
-    dropout: float = 0.2             # between the layers, joint only
+    # joint (the notes' layers) or linear; see HEADS
+    name: Literal["joint", "merged", "linear"] = "joint"
+    hidden: int = limited(512, 1, 65_536)  # width after the first layer, joint only
+    embedding: int = limited(256, 1, 65_536)  # width of the retrieval vectors
+    dropout: float = limited(0.2, 0, 0.9)  # between the layers, joint only
     separate: bool = False           # True: identity and clothing get heads of their own
-    alignment: str = "full"          # words against patches: full, or light (an eighth of the work)
+    # words against patches: full, or light (an eighth of the work)
+    alignment: Literal["full", "light"] = "full"
     erase: bool = False              # project out of identity what clothing captions show
 
 
@@ -76,35 +86,39 @@ class Heads:
 class Fusion:
     """How an image and a text vector become one."""
 
-    name: str = "mamba"              # of vectors (FUSIONS), of tokens (TOKEN_FUSIONS), or none
-    layers: int = 2                  # Mamba layers, or rounds of cross-attention over tokens
-    heads: int = 4                   # attention heads
-    gate: str = "discarded"          # mamba: discarded (note 003) or applied before the projection
-    d_state: int = 16                # state size of a Mamba channel
-    d_conv: int = 4                  # taps of its convolution
-    expand: int = 2                  # inner width over outer width
-    dropout: float = 0.1             # on the output
+    # of vectors (FUSIONS), of tokens (TOKEN_FUSIONS), or none
+    name: Literal["none", "attention_gated", "mamba", "attention_tokens", "mamba_tokens"] = "mamba"
+    layers: int = limited(2, 1, 64)  # Mamba layers, or rounds of cross-attention over tokens
+    heads: int = limited(4, 1, 256)  # attention heads
+    # mamba: discarded (note 003) or applied before the projection
+    gate: Literal["discarded", "applied"] = "discarded"
+    d_state: int = limited(16, 1, 1024)  # state size of a Mamba channel
+    d_conv: int = limited(4, 1, 64)  # taps of its convolution
+    expand: int = limited(2, 1, 16)  # inner width over outer width
+    dropout: float = limited(0.1, 0, 0.9)  # on the output
 
 
 @dataclass(frozen=True, kw_only=True)
 class LossWeights:
     """Weight of each term; 0 leaves the term out."""
 
-    info_nce: float = 1.0            # identity: image with text
-    cls: float = 1.0                 # identity: which training person
-    bio: float = 0.5                 # identity: pooled image feature to text
-    cloth: float = 0.5               # clothing: pooled image feature to text
-    cloth_adv: float = 0.1           # clothing: the notes' adversarial term
-    cloth_match: float = 1.0         # clothing: image with text
-    decouple: float = 0.2            # dependence between identity and clothing
-    gate_regularization: float = 0.01  # distance of the gate from one half
-    gate_smoothing: float = 0.0      # distance of the gate from its own running mean
-    fusion_gate: float = 0.0         # distance of the fusion's two weights from one half
-    as_dressed: float = 0.0          # both sides at once: the sum of scores that retrieval uses
-    id_image: float = 0.0            # identity: pictures of one person in different outfits
-    words: float = 0.0               # dependence of each vector on the other side's words
-    fine_grained: float = 0.0        # words against patches
-    matching: float = 0.0            # does this text fit this picture, from the tokens of both
+    info_nce: float = limited(1.0, 0, 1e6)  # identity: image with text
+    cls: float = limited(1.0, 0, 1e6)  # identity: which training person
+    bio: float = limited(0.5, 0, 1e6)  # identity: pooled image feature to text
+    cloth: float = limited(0.5, 0, 1e6)  # clothing: pooled image feature to text
+    cloth_adv: float = limited(0.1, 0, 1e6)  # clothing: the notes' adversarial term
+    cloth_match: float = limited(1.0, 0, 1e6)  # clothing: image with text
+    decouple: float = limited(0.2, 0, 1e6)  # dependence between identity and clothing
+    gate_regularization: float = limited(0.01, 0, 1e6)  # distance of the gate from one half
+    gate_smoothing: float = limited(0.0, 0, 1e6)  # distance of the gate from its own running mean
+    fusion_gate: float = limited(0.0, 0, 1e6)  # distance of the fusion's two weights from one half
+    # both sides at once: the sum of scores that retrieval uses
+    as_dressed: float = limited(0.0, 0, 1e6)
+    id_image: float = limited(0.0, 0, 1e6)  # identity: pictures of one person in different outfits
+    words: float = limited(0.0, 0, 1e6)  # dependence of each vector on the other side's words
+    fine_grained: float = limited(0.0, 0, 1e6)  # words against patches
+    # does this text fit this picture, from the tokens of both
+    matching: float = limited(0.0, 0, 1e6)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,30 +126,39 @@ class Loss:
     """Which form of each term is used."""
 
     weights: LossWeights = field(default_factory=LossWeights)
-    temperature: float = 0.1         # of every contrastive term, unless it is learned
+    temperature: float = limited(0.1, 0.001, 100)  # of every contrastive term, unless it is learned
     learned_temperature: bool = False  # one exp(t) logit scale in place of the constant
-    positives: str = "diagonal"      # diagonal: one text an image; same: all of one person
-    label_smoothing: float = 0.0     # of cls
-    projectors: str = "frozen"       # frozen (the optimizer never sees them) or trained
-    cloth_adv: str = "off_diagonal"  # negative_info_nce, off_diagonal or identity_adversary
-    adversary: float = 1.0           # strength of the identity adversary's reversal
-    cloth_match: str = "diagonal"    # diagonal ignores is_matched; masked respects it
-    decouple: str = "gram"           # see reidlab.losses.decoupling.DECOUPLERS
-    decouple_on: str = "pooled"      # pooled features or retrieval embeddings
-    decouple_from: float = 0.0       # share of training before decouple and words set in
+    # diagonal: one text an image; same: all of one person
+    positives: Literal["diagonal", "same"] = "diagonal"
+    label_smoothing: float = limited(0.0, 0, 0.99)  # of cls
+    # frozen (the optimizer never sees them) or trained
+    projectors: Literal["frozen", "trained"] = "frozen"
+    # negative_info_nce, off_diagonal or identity_adversary
+    cloth_adv: Literal["negative_info_nce", "off_diagonal", "identity_adversary"] = "off_diagonal"
+    adversary: float = limited(1.0, 0, 1000)  # strength of the identity adversary's reversal
+    # diagonal ignores is_matched; masked respects it
+    cloth_match: Literal["diagonal", "masked"] = "diagonal"
+    # see reidlab.losses.decoupling.DECOUPLERS
+    decouple: Literal["abs_cosine", "gram", "hsic_linear", "cka_linear", "hsic_rbf",
+                      "cka_rbf"] = "gram"
+    # pooled features or retrieval embeddings
+    decouple_on: Literal["pooled", "embedding"] = "pooled"
+    decouple_from: float = limited(0.0, 0, 1)  # share of training before decouple and words set in
     decouple_controller: bool = False  # raise its weight while measured dependence does not fall
-    decouple_ramp: float = 0.0       # share of training over which they then grow from 0
-    matching_from: float = 0.0       # share of training before matching sets in
-    matching_every: int = 1          # steps from one to the next: a matching step costs much
+    decouple_ramp: float = limited(0.0, 0, 1)  # share of training over which they then grow from 0
+    matching_from: float = limited(0.0, 0, 1)  # share of training before matching sets in
+    # steps from one to the next: a matching step costs much
+    matching_every: int = limited(1, 1, 1_000_000)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scoring:
     """How a trained model is used for retrieval."""
 
-    cloth_weight: float = 1.0        # λ of score = id + λ · cloth, for people as dressed
-    rerank: int = 10                 # best hits that the matcher sorts again, where there is one
-    match_weight: float = 1.0        # of the matcher's probability against their score
+    cloth_weight: float = limited(1.0, 0, 1000)  # λ of score = id + λ · cloth, as dressed
+    # best hits that the matcher sorts again, where there is one
+    rerank: int = limited(10, 1, 10_000)
+    match_weight: float = limited(1.0, 0, 1000)  # of the matcher's probability against their score
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,7 +169,7 @@ class Experiment:
 
     name: str
     size: str
-    seed: int = 0                    # of initial weights, batches and augmentation
+    seed: int = limited(0, 0, 2**31)  # of initial weights, batches and augmentation
     data: Data = field(default_factory=Data)
     image: Image = field(default_factory=Image)
     text: Text = field(default_factory=Text)
@@ -158,33 +181,28 @@ class Experiment:
     scoring: Scoring = field(default_factory=Scoring)
 
     def __post_init__(self):
-        shared.check(self, CHOICES, LEAST)
+        check(self)
         if self.text.dim % self.text.heads:
             raise ReidlabError(f"dim {self.text.dim} is not divisible by heads {self.text.heads}")
         if (self.disentangle.name == "merged") != (self.heads.name == "merged"):
             raise ReidlabError("disentangle.name and heads.name are merged together or not at all: "
                                "the merged split ends at retrieval width")
+        if self.loss.decouple_controller and not self.loss.weights.decouple:
+            raise ReidlabError("loss.decouple_controller raises loss.weights.decouple, which is 0; "
+                               "set the weight above 0, or the controller to false")
+        self._refuse_terms_without_a_source()
 
-
-CHOICES = {
-    "text.activation": ("gelu", "relu"),
-    "disentangle.mixer": ("attention", "performer", "linformer", "conv", "window"),
-    "disentangle.gate": ("linear", "mlp", "multihead"),
-    "disentangle.residual_from": ("input", "running"),
-    "heads.alignment": ("full", "light"),
-    "fusion.gate": ("discarded", "applied"),
-    "data.negatives": ("random", "similar"),
-    "loss.positives": ("diagonal", "same"),
-    "loss.projectors": ("frozen", "trained"),
-    "loss.cloth_adv": ("negative_info_nce", "off_diagonal", "identity_adversary"),
-    "loss.cloth_match": ("diagonal", "masked"),
-    "loss.decouple_on": ("pooled", "embedding"),
-}
-LEAST = {
-    "data.outfits": 2, "data.unmatched": 0, "text.layers": 1, "text.max_length": 3,
-    "disentangle.self_layers": 0, "disentangle.cross_layers": 0, "disentangle.features": 1,
-    "heads.embedding": 1, "loss.temperature": 1e-6, "loss.label_smoothing": 0,
-    "loss.decouple_from": 0, "loss.decouple_ramp": 0, "loss.matching_from": 0,
-    "loss.matching_every": 1, "scoring.cloth_weight": 0, "scoring.rerank": 1,
-    "loss.adversary": 0, "fusion.layers": 1,
-}
+    def _refuse_terms_without_a_source(self) -> None:
+        """A term that reads what the design does not have would never be computed."""
+        weights = self.loss.weights
+        for term, field_name, held, needed in (
+                ("gate_regularization", "disentangle.name", self.disentangle.name, ("attention",)),
+                ("gate_smoothing", "disentangle.name", self.disentangle.name, ("attention",)),
+                ("fusion_gate", "fusion.name", self.fusion.name, ("attention_gated", "mamba")),
+                ("matching", "fusion.name", self.fusion.name, ("attention_tokens",
+                                                               "mamba_tokens"))):
+            if getattr(weights, term) and held not in needed:
+                raise ReidlabError(
+                    f"loss.weights.{term} is {getattr(weights, term)}, but {self.name} has "
+                    f"{field_name}={held}, which gives that term nothing to read; set the weight "
+                    f"to 0, or {field_name} to {' or '.join(needed)}")

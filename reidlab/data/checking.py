@@ -3,10 +3,11 @@ from collections import Counter, defaultdict
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from PIL import Image
-
+from reidlab.data.halves import lost_halves
 from reidlab.data.layouts import Layout, layout
-from reidlab.data.text_image import read_json
+from reidlab.data.pictures import picture_fault
+from reidlab.data.side_file import SIDE_FILE, read_side_file
+from reidlab.data.text_image import read, read_rows, row_fault
 from reidlab.errors import ReidlabError
 
 
@@ -43,16 +44,19 @@ def check(name: str, folder: Path) -> dict:
     """
     known = layout(name)
     annotation = known.find(folder)
-    rows = read_json(annotation)
-    if not isinstance(rows, list) or not rows:
-        raise ReidlabError(f"{annotation} must hold a list of records; got {type(rows).__name__}")
+    rows = read_rows(annotation)
     problems, sound = [], []
     if not known.knows_splits(annotation):
         problems.append(Problem(annotation.name, "the variant without splits; they follow from the "
                                 "ids", f"fetch {known.annotations[0]} to be sure", fatal=False))
+    side = {}
+    try:
+        side = read_side_file(folder)
+    except ReidlabError as fault:
+        problems.append(refusal(annotation.name, fault))
     for number, row in enumerate(rows):
         where = f"{annotation.name}, record {number}"
-        fault = known.fault(row, folder / "imgs", known.knows_splits(annotation))
+        fault = row_fault(known, row, annotation, side)
         if fault:
             problems.append(Problem(where, fault, "fetch the annotation and the pictures again, or "
                                     "remove the record"))
@@ -61,9 +65,33 @@ def check(name: str, folder: Path) -> dict:
         if known.captions and len(row["captions"]) != known.captions:
             problems.append(Problem(where, f"{len(row['captions'])} captions; {known.title} has "
                                     f"{known.captions}", "mend the record", fatal=False))
-    problems += _pictures(known, folder, sound) + _records(known, sound) + _captions(sound)
+    problems += _records(known, sound)
+    if not any(p.fatal for p in problems):  # else the reader would refuse what was just named
+        problems += _as_read(name, folder, annotation.name)
+    absent = sum(row[known.path] not in side for _, row in sound)
+    if side and absent:
+        problems.append(Problem(SIDE_FILE, f"has no entry for {absent} of {len(sound)} pictures",
+                                "their captions are split by rule", fatal=False))
+    problems += _pictures(known, folder, sound) + _captions(sound)
     return {"layout": known.title, "annotation": str(annotation),
             "counts": _counts(known, sound), "problems": [asdict(p) for p in problems]}
+
+
+def refusal(where: str, fault: ReidlabError) -> Problem:
+    """What a reader refuses, as a problem; its message ends in the mend."""
+    what, _, mend = str(fault).rpartition("; ")
+    return Problem(where, what, mend) if what else Problem(where, mend, "training would refuse it")
+
+
+def _as_read(name: str, folder: Path, where: str) -> list[Problem]:
+    """What training would refuse, and what the splitter loses."""
+    try:
+        _, splits = read(name, folder)
+    except ReidlabError as fault:
+        return [refusal(where, fault)]
+    lost = lost_halves(splits["train"])
+    return [Problem(where, str(lost), "rows without a half teach only the other vector; expect "
+                    "less of them", fatal=False)] if lost.any else []
 
 
 def _counts(known: Layout, sound: list) -> dict:
@@ -82,8 +110,7 @@ def _pictures(known: Layout, folder: Path, sound: list) -> list[Problem]:
     for where, row in sound:
         fault = picture_fault(folder / "imgs" / row[known.path])
         if fault:
-            problems.append(Problem(where, f"{row[known.path]} cannot be opened ({fault})",
-                                    "fetch the picture again or remove the record"))
+            problems.append(Problem(where, f"{row[known.path]} {fault.what}", fault.mend))
     return problems
 
 
@@ -98,16 +125,6 @@ def _records(known: Layout, sound: list) -> list[Problem]:
         first.setdefault(path, where)
         splits[row["id"]].add(known.split_of(row))
     return problems + in_two_splits(splits)
-
-
-def picture_fault(path: Path) -> str | None:
-    """Why a picture cannot be opened; None where it can."""
-    try:
-        with Image.open(path) as picture:
-            picture.load()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as fault:
-        return str(fault) or type(fault).__name__
-    return None
 
 
 def in_two_splits(splits: dict[int, set[str]]) -> list[Problem]:

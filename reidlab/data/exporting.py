@@ -9,6 +9,8 @@ from reidlab.data.loading import draw
 from reidlab.data.pairs import draw_pair
 from reidlab.errors import ReidlabError
 
+SMALLEST = 16  # pixels a side; the world draws nobody smaller
+
 
 def export_drawn(folder: Path, name: str, size: tuple[int, int], people: int, held_out: int,
                  shots: int, seed: int = 0, suffix: str = ".png") -> int:
@@ -27,8 +29,16 @@ def export_drawn(folder: Path, name: str, size: tuple[int, int], people: int, he
         Pictures written.
 
     Raises:
-        ReidlabError: an unknown layout, or a folder that holds something or cannot be written.
+        ReidlabError: an unknown layout, numbers that make no data set, or a folder that holds
+            something or cannot be written.
     """
+    if min(size) < SMALLEST:
+        raise ReidlabError(f"a picture of {size[0]}x{size[1]} pixels is too small for a person; "
+                           f"ask for at least {SMALLEST}x{SMALLEST}")
+    for title, count, least in (("training people", people, 2), ("held-out people", held_out, 2),
+                                ("shots", shots, 1), ("seed", seed, 0)):
+        if count < least:
+            raise ReidlabError(f"{title}: {count}; at least {least} needed")
     if name in LAYOUTS:
         data = Data(seed=seed, people=people, val_people=held_out, test_people=held_out,
                     shots=shots)

@@ -1,10 +1,13 @@
 """Look a visible-infrared folder through before hours are spent on it."""
+import os
 from collections import Counter, defaultdict
 from dataclasses import asdict
 from pathlib import Path
 
-from reidlab.data.checking import Problem, in_two_splits, picture_fault
+from reidlab.data.checking import Problem, in_two_splits, refusal
 from reidlab.data.infrared_layouts import Kinds, infrared_layout
+from reidlab.data.pictures import picture_fault
+from reidlab.data.visible_infrared import read
 from reidlab.errors import ReidlabError
 
 KINDS = ("visible", "infrared")
@@ -28,17 +31,24 @@ def check_infrared(name: str, folder: Path, trial: int = 1) -> dict:
     """
     known = infrared_layout(name, folder)
     problems = [Problem(str(file.relative_to(folder)), "is missing", "unpack the data set again")
-                for file in known.lists(folder, trial).values() if not file.is_file()]
+                for file in known.lists(folder, trial).values() if not os.path.isfile(file)]
     splits: dict[str, Kinds] = {}
     if not problems:
         try:
             splits = known.read(folder, trial)
         except ReidlabError as fault:
-            problems.append(Problem(str(folder), str(fault), "mend the list"))
+            problems.append(refusal(str(folder), fault))
     for split, kinds in splits.items():
-        problems += _pictures(folder, split, kinds) + _people(split, kinds)
+        problems += _kinds(split, kinds) + _people(split, kinds)
     if name != "regdb":
         problems += _shared(splits)
+    if not any(p.fatal for p in problems):  # else the reader would refuse what was just named
+        try:
+            read(name, folder, trial)
+        except ReidlabError as fault:
+            problems.append(refusal(str(folder), fault))
+    for split, kinds in splits.items():
+        problems += _pictures(folder, split, kinds)
     counts = {split: {"people": len({r.pid for kind in kinds for r in kind}),
                       **{k: len(records) for k, records in zip(KINDS, kinds, strict=True)},
                       "published": {"people": known.people.get(split),
@@ -49,19 +59,21 @@ def check_infrared(name: str, folder: Path, trial: int = 1) -> dict:
             "problems": [asdict(p) for p in problems]}
 
 
+def _kinds(split: str, kinds: Kinds) -> list[Problem]:
+    return [Problem(split, f"no {kind} pictures", "unpack the data set again")
+            for kind, records in zip(KINDS, kinds, strict=True) if not records]
+
+
 def _pictures(folder: Path, split: str, kinds: Kinds) -> list[Problem]:
     problems = []
-    for kind, records in zip(KINDS, kinds, strict=True):
-        if not records:
-            problems.append(Problem(split, f"no {kind} pictures", "unpack the data set again"))
+    for records in kinds:
         for path, times in Counter(r.path for r in records).items():
             if times > 1:
                 problems.append(Problem(f"{split}, {path}", f"is listed {times} times",
                                         "keep one of the lines", fatal=False))
             fault = picture_fault(folder / path)
             if fault:
-                problems.append(Problem(f"{split}, {path}", f"cannot be opened ({fault})",
-                                        "fetch the picture again or remove it from its list"))
+                problems.append(Problem(f"{split}, {path}", fault.what, fault.mend))
     return problems
 
 

@@ -1,7 +1,10 @@
 """How the public text-image data sets lie on disk: files, fields, numbering, published sizes."""
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from reidlab.data.folders import require_folder
+from reidlab.data.untrusted import broken_text, is_id, path_fault, shown
 from reidlab.errors import MissingPath, ReidlabError
 
 SPLITS = ("train", "val", "test")
@@ -37,12 +40,9 @@ class Layout:
         Raises:
             MissingPath: no folder, no annotation or no ``imgs``.
         """
-        name = self.title.lower()
-        if not folder.is_dir():
-            raise MissingPath(f"no data folder {folder}; unpack {self.title} there, or write one "
-                              f"with reidlab data export {folder} --layout {name}")
-        found = next((folder / n for n in self.annotations if (folder / n).is_file()), None)
-        if found is None or not (folder / "imgs").is_dir():
+        require_folder(folder, self.title, self.title.lower())
+        found = next((folder / n for n in self.annotations if os.path.isfile(folder / n)), None)
+        if found is None or not os.path.isdir(folder / "imgs"):
             raise MissingPath(f"{folder} is no {self.title} folder: it needs imgs/ and "
                               f"{' or '.join(self.annotations)}")
         return found
@@ -61,27 +61,33 @@ class Layout:
     def fault(self, row, images: Path, knows_splits: bool) -> str | None:
         """What makes a raw record unusable, if anything."""
         if not isinstance(row, dict):
-            return f"an object is needed; got {type(row).__name__}"
+            return f"an object is needed; got {shown(row)}"
         pid, path, captions = row.get("id"), row.get(self.path), row.get("captions")
-        if isinstance(pid, bool) or not isinstance(pid, int):
-            return f"id must be an integer; got {pid!r}"
+        if not is_id(pid):
+            return f"id must be an integer of 64 bits; got {shown(pid)}"
         if not isinstance(path, str) or not path:
-            return f"{self.path} must be a file name; got {path!r}"
-        if Path(path).is_absolute() or ".." in Path(path).parts:
-            return f"{self.path} {path!r} leaves the folder"
-        if not isinstance(captions, list) or not captions or not all(
-                isinstance(c, str) for c in captions):
-            return f"captions must be a list of strings; got {captions!r:.60}"
-        if not all(c.strip() for c in captions):
-            return "an empty caption"
-        if knows_splits and row.get("split") not in self.splits:
-            return f"split must be one of {', '.join(self.splits)}; got {row.get('split')!r}"
-        if not knows_splits and not 1 <= pid <= self.without_splits[1][2]:
+            return f"{self.path} must be a file name; got {shown(path)}"
+        if fault := path_fault(path):
+            return f"{self.path} {fault}"
+        if fault := _captions_fault(captions):
+            return fault
+        if (knows_splits or "split" in row) and row.get("split") not in self.splits:
+            return f"split must be one of {', '.join(self.splits)}; got {shown(row.get('split'))}"
+        if "split" not in row and not 1 <= pid <= self.without_splits[1][2]:
             return (f"id {pid} is outside 1 to {self.without_splits[1][2]}, and "
                     f"{self.without_splits[0]} has no splits")
-        if not (images / path).is_file():
+        if not os.path.isfile(images / path):
             return f"no picture {path}"
         return None
+
+
+def _captions_fault(captions) -> str | None:
+    if not isinstance(captions, list) or not captions or not all(
+            isinstance(c, str) for c in captions):
+        return f"captions must be a list of strings; got {shown(captions)}"
+    if any(broken_text(c) for c in captions):
+        return "a caption holds half a character (a lone surrogate)"
+    return None if all(c.strip() for c in captions) else "an empty caption"
 
 
 LAYOUTS = {

@@ -1,6 +1,7 @@
 """From a source to splits: drawn or read records, and pictures packed once."""
 import contextlib
 import json
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from reidlab.data import text_image
 from reidlab.data.layouts import LAYOUTS
 from reidlab.data.packing import PACKING, Drawn, pack, pack_drawn, place
 from reidlab.data.records import Record, Split, TextImageData
+from reidlab.data.sources import absolute_source, source_of
 from reidlab.data.world import World
 from reidlab.errors import ReidlabError
 from reidlab.files import write_whole
@@ -48,11 +50,8 @@ def _packed(images: Path, records: list[Record], size: tuple[int, int]) -> Split
 
 def _read(data: Data) -> tuple[Path, dict[str, list[Record]]]:
     """Folder of the pictures, and the records of each split, of ``LAYOUT:DIR``."""
-    name, _, folder = data.source.partition(":")
-    if name not in LAYOUTS or not folder:
-        raise ReidlabError(f"unknown data {data.source!r}; known: drawn, "
-                           + ", ".join(f"{name}:DIR" for name in LAYOUTS))
-    return text_image.read(name, Path(folder))
+    name, folder = source_of(data.source, LAYOUTS)
+    return text_image.read(name, folder)
 
 
 def draw(data: Data, size: tuple[int, int]) -> TextImageData:
@@ -101,14 +100,29 @@ def _draw_split(seed, size, name, people, outfits, shots) -> Split:
 
 
 def _described(spec: str, world: World, keys: list) -> list[Record]:
-    """Records of drawn pictures, read from the cache; written there when absent."""
+    """Records of drawn pictures, read from the cache; written there when absent or damaged."""
     file = place(spec).with_suffix(".json")
-    if file.exists():
-        return [Record(**row | {name: tuple(row[name]) for name in (
-            "captions", "id_captions", "cloth_captions", "facts")})
-            for row in json.loads(file.read_text())]
+    kept = _kept(file)
+    if kept is not None and len(kept) == len(keys):
+        return kept
     records = [drawn_record(world, key) for key in keys]
     rows = json.dumps([vars(record) for record in records]).encode()
     with contextlib.suppress(ReidlabError):  # no room to keep them: work from memory
         write_whole(file, lambda out: out.write(rows))
     return records
+
+
+def _kept(file: Path) -> list[Record] | None:
+    """The records of a cache file; None where it is absent or damaged."""
+    try:
+        return [Record(**row | {name: tuple(row[name]) for name in (
+            "captions", "id_captions", "cloth_captions", "facts")})
+            for row in json.loads(file.read_text(encoding="utf-8"))]
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return None
+
+
+def with_absolute_source(experiment):
+    """The experiment with its folder of data named from the root: it means the same anywhere."""
+    source = absolute_source(experiment.data.source)
+    return replace(experiment, data=replace(experiment.data, source=source))

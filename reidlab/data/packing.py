@@ -1,13 +1,16 @@
 """Pictures decoded or drawn once, and kept as one array of bytes."""
+import contextlib
 import hashlib
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
-from reidlab.data import text_image
+from reidlab.data.pictures import open_picture, regular
 from reidlab.data.world import World
 from reidlab.errors import ReidlabError
 from reidlab.files import write_whole
@@ -16,8 +19,12 @@ PACKING = 2  # raise when drawing changes, so that old caches are not read
 
 
 def pack(paths: list[Path], size: tuple[int, int]) -> np.ndarray:
-    """(N, H, W, 3) uint8 of picture files, decoded once and kept in the cache folder."""
-    spec = json.dumps([PACKING, size, [[str(p), p.stat().st_mtime_ns] for p in paths]])
+    """(N, H, W, 3) uint8 of picture files, decoded once and kept in the cache folder.
+
+    Raises:
+        MissingPath: a picture that is not there; ReidlabError: one that cannot be used.
+    """
+    spec = json.dumps([PACKING, size, _identities(paths)])
     return _packed(spec, _Files(paths, size), size)
 
 
@@ -38,18 +45,79 @@ def place(spec: str) -> Path:
     return cache_folder() / f"{hashlib.sha256(spec.encode()).hexdigest()[:20]}.npy"
 
 
+def _identities(paths: list[Path]) -> list[list]:
+    """What tells each picture file from every other, and from itself before it was changed.
+
+    Neither path nor time is enough: an archive gives the same names and times to other pictures,
+    and a copy can bring its old time along. No program sets the time of the last change of state.
+    """
+    roots, found = {}, []
+    for path in paths:
+        known = regular(path)
+        if path.parent not in roots:
+            roots[path.parent] = os.path.realpath(path.parent)
+        found.append([f"{roots[path.parent]}/{path.name}", known.st_size, known.st_ino,
+                      known.st_mtime_ns, known.st_ctime_ns])
+    return found
+
+
 def _packed(spec: str, source: Dataset, size: tuple[int, int]) -> np.ndarray:
     """(N, H, W, 3) uint8, memory-mapped from the cache; made by all cores when absent."""
-    file = place(spec)
-    if not file.exists():
-        loader = DataLoader(source, batch_size=64, num_workers=min(8, os.cpu_count() or 1),
-                            collate_fn=np.stack)
-        packed = np.concatenate(list(loader))
-        try:
-            write_whole(file, lambda out: np.save(out, packed))
-        except ReidlabError:
-            return packed  # no room to keep it: work from memory
-    return np.load(file, mmap_mode="r")
+    file, shape = place(spec), (len(source), *size, 3)
+    kept = _kept(file, shape)
+    try:
+        if kept is None:
+            with contextlib.suppress(ReidlabError):  # no room to keep it: work from memory
+                write_whole(file, lambda out: _write(out, shape, source))
+                kept = _kept(file, shape)
+        return _in_memory(shape, source) if kept is None else kept
+    except _Unusable as fault:
+        raise ReidlabError(str(fault)) from None
+
+
+def _kept(file: Path, shape: tuple[int, ...]) -> np.ndarray | None:
+    """The packed pictures of a cache file; None where it is absent or damaged."""
+    try:
+        kept = np.lib.format.open_memmap(file, mode="r")
+    except (OSError, ValueError, OverflowError):
+        return None
+    return kept if kept.shape == shape and kept.dtype == np.uint8 else None
+
+
+def _write(out: BinaryIO, shape: tuple[int, ...], source: Dataset) -> None:
+    """Batch by batch, so that memory never holds all pictures."""
+    np.lib.format.write_array_header_1_0(
+        out, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    out.flush()  # or the workers, which inherit the buffer, might write it again
+    for batch in _batches(source):
+        out.write(batch.data)
+
+
+def _in_memory(shape: tuple[int, ...], source: Dataset) -> np.ndarray:
+    packed, start = np.empty(shape, np.uint8), 0
+    for batch in _batches(source):
+        packed[start:start + len(batch)] = batch
+        start += len(batch)
+    return packed
+
+
+def _batches(source: Dataset) -> Iterator[np.ndarray]:
+    loader = DataLoader(source, batch_size=64, num_workers=min(8, os.cpu_count() or 1),
+                        collate_fn=_stacked)
+    for batch in loader:
+        if isinstance(batch, str):
+            raise _Unusable(batch)
+        yield batch
+
+
+def _stacked(pictures: list) -> np.ndarray | str:
+    """One array of a batch, or its first fault; a worker would make an exception a traceback."""
+    fault = next((p for p in pictures if isinstance(p, str)), None)
+    return np.stack(pictures) if fault is None else fault
+
+
+class _Unusable(Exception):
+    """A picture that cannot be used, while others are decoded."""
 
 
 class Drawn(Dataset):
@@ -79,5 +147,8 @@ class _Files(Dataset):
     def __len__(self):
         return len(self.paths)
 
-    def __getitem__(self, k: int) -> np.ndarray:
-        return text_image.open_picture(self.paths[k], self.size)
+    def __getitem__(self, k: int) -> np.ndarray | str:
+        try:
+            return open_picture(self.paths[k], self.size)
+        except ReidlabError as fault:
+            return str(fault)

@@ -24,7 +24,8 @@ class PairBatch:
         visible, infrared: (B, 3, H, W); row i of both is the same person.
         pid: (2B,) contiguous training labels, visible rows first; −1 for a picture without a
             name, whose row in the other kind is anybody.
-        aligned: whether row i of both kinds is one shot, in one place: patch for patch the same.
+        aligned: whether row i of both kinds is one shot, in one place, patch for patch the same;
+            rows without a name never are.
     """
 
     visible: Tensor
@@ -40,7 +41,8 @@ class PairBatches:
     drawn at random, without a name and without a partner.
 
     Early in training, where the data allow it and ``data.paired`` says so, both pictures of a row
-    are one shot and differ in nothing but the light; later they are any two of the person.
+    are one shot and differ in nothing but the light; later they are any two of the person. Pictures
+    without a name stay apart: which two of them belong together is what a name would tell.
 
     Args:
         pair: the training split.

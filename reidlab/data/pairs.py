@@ -4,7 +4,6 @@ Shapes: N pictures of one kind.
 """
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 from reidlab.config import InfraredData
 from reidlab.data import visible_infrared
@@ -12,8 +11,8 @@ from reidlab.data.infrared_layouts import INFRARED_LAYOUTS
 from reidlab.data.loading import FIRST_PERSON
 from reidlab.data.packing import Drawn, pack, pack_drawn
 from reidlab.data.records import Record, Split
+from reidlab.data.sources import source_of
 from reidlab.data.world import World
-from reidlab.errors import ReidlabError
 
 
 @dataclass(frozen=True)
@@ -54,13 +53,10 @@ def load_pairs(data: InfraredData, size: tuple[int, int]) -> VisibleInfraredData
         return VisibleInfraredData(source="drawn", **{
             name: draw_pair(data.seed, size, name, count, data.shots)
             for name, count in counts.items()})
-    name, _, folder = data.source.partition(":")
-    if name not in INFRARED_LAYOUTS or not folder:
-        raise ReidlabError(f"unknown data {data.source!r}; known: drawn, "
-                           + ", ".join(f"{name}:DIR" for name in INFRARED_LAYOUTS))
-    found = visible_infrared.read(name, Path(folder), data.trial)
+    name, folder = source_of(data.source, INFRARED_LAYOUTS)
+    found = visible_infrared.read(name, folder, data.trial)
     return VisibleInfraredData(source=data.source, **{
-        split: Pair(*(Split(records, pack([Path(folder) / r.path for r in records], size))
+        split: Pair(*(Split(records, pack([folder / r.path for r in records], size))
                       for records in kinds)) for split, kinds in found.items()})
 
 

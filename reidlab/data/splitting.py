@@ -37,6 +37,7 @@ _NO = re.compile(r"\b(?:no|not|without)\b(?!\s+hair)", re.IGNORECASE)
 _COLOUR = frozenset("""black white grey gray red blue green yellow orange pink purple brown beige
     navy cream khaki maroon teal light dark""".split())
 _AFTER_ARTICLE = re.compile(r"\b(?:a|an)\s+[a-z\-]+$", re.IGNORECASE)  # an adjective left alone
+_STOPS = str.maketrans({"、": ",", "。": "."})  # NFKC knows the other full-width marks
 _CLOTHING, _IDENTITY = frozenset(CLOTHING), frozenset(IDENTITY)
 
 
@@ -56,7 +57,7 @@ def split_caption(caption: str) -> Parts:
     Returns:
         Both parts; an empty string where nothing is said. What is denied ("no hat") is dropped.
     """
-    text = unicodedata.normalize("NFKC", caption)
+    text = unicodedata.normalize("NFKC", caption).translate(_STOPS)
     sides: dict[str, list[str]] = {"identity": [], "clothing": []}
     last = None
     for clause in _whole(c.strip(" ,.;!?") for c in _CUT.split(text)):

@@ -4,21 +4,21 @@ Annotations are untrusted: every problem is named with file and record, and noth
 written outside the folder.
 """
 import json
-import shutil
 from pathlib import Path
 
-import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
+from reidlab.data.folders import write_folder
+from reidlab.data.halves import refuse_lost_halves
 from reidlab.data.layouts import SPLITS, Layout, layout
 from reidlab.data.records import Record, TextImageData
-from reidlab.data.splits import held_out, refuse_shared_people
-from reidlab.data.splitting import split_caption
-from reidlab.errors import MissingPath, ReidlabError
+from reidlab.data.side_file import SIDE_FILE, entry_fault, made_record, read_side_file
+from reidlab.data.splits import held_out, refuse_shared_people, refuse_too_little
+from reidlab.data.untrusted import shown
+from reidlab.errors import ReidlabError
+from reidlab.files import read_json
 
-SIDE_FILE = "reidlab_parts.json"  # parts, outfits and factors that the layouts have no room for
-PICTURES = (".png", ".jpg", ".jpeg", ".bmp")
-MOST_PROBLEMS = 8                 # named in one error
+MOST_PROBLEMS = 8  # named in one error
 
 
 def read(name: str, folder: Path) -> tuple[Path, dict[str, list[Record]]]:
@@ -34,28 +34,20 @@ def read(name: str, folder: Path) -> tuple[Path, dict[str, list[Record]]]:
 
     Raises:
         MissingPath: no folder, annotation or ``imgs``; ReidlabError: annotations that cannot be
-            used, with record numbers.
+            used, with record numbers; splits that share people or hold too little; captions
+            that mostly lose a half.
     """
     known = layout(name)
     annotation, images = known.find(folder), folder / "imgs"
-    rows = read_json(annotation)
-    if not isinstance(rows, list) or not rows:
-        raise ReidlabError(f"{annotation} must hold a list of records; got {type(rows).__name__}")
-    side_file = folder / SIDE_FILE
-    side = read_json(side_file) if side_file.exists() else {}
-    if not isinstance(side, dict):
-        raise ReidlabError(f"{side_file} must hold an object; delete it or export again")
+    rows, side = read_rows(annotation), read_side_file(folder)
     splits, problems = {name: [] for name in SPLITS}, []
     for number, row in enumerate(rows):
-        fault = known.fault(row, images, known.knows_splits(annotation))
+        fault = row_fault(known, row, annotation, side)
         if fault:
             problems.append(f"record {number}: {fault}")
             continue
-        try:
-            splits[known.split_of(row)].append(_record(row, row[known.path],
-                                                       side.get(row[known.path])))
-        except (KeyError, TypeError, AttributeError) as broken:
-            problems.append(f"{SIDE_FILE}, {row[known.path]}: {type(broken).__name__} {broken}")
+        path = row[known.path]
+        splits[known.split_of(row)].append(made_record(row, path, side.get(path)))
     if problems:
         more = len(problems) - MOST_PROBLEMS
         raise ReidlabError(
@@ -71,61 +63,32 @@ def read(name: str, folder: Path) -> tuple[Path, dict[str, list[Record]]]:
     for split in SPLITS:
         if not splits[split]:
             raise ReidlabError(f"{annotation} has no {split} records; three splits are needed")
+    refuse_too_little({split: (len({r.pid for r in records}), len(records))
+                       for split, records in splits.items()}, annotation)
+    refuse_lost_halves(splits["train"], annotation)
     return images, splits
 
 
-def read_json(path: Path):
-    """A file's content; one line that names the file when it is none."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as fault:
-        raise ReidlabError(f"{path} is no readable JSON: {fault}; fetch or export it again"
-                           ) from fault
-    except OSError as fault:
-        raise ReidlabError(f"cannot read {path}: {fault.strerror}") from fault
-
-
-def _record(row: dict, path: str, known: dict | None) -> Record:
-    captions = tuple(row["captions"])
-    if known is None:
-        parts = [split_caption(c) for c in captions]
-        return Record(path, row["id"], 0, captions,
-                      tuple(p.identity for p in parts), tuple(p.clothing for p in parts))
-    ids, cloths = tuple(known["id_captions"]), tuple(known["cloth_captions"])
-    if not len(ids) == len(cloths) == len(captions):
-        raise KeyError("as many id and cloth captions as captions")
-    return Record(path, row["id"], int(known["camera"]), captions, ids, cloths,
-                  int(known["outfit"]), known["factors"], tuple(known["facts"]))
-
-
-def open_picture(path: Path, size: tuple[int, int]) -> np.ndarray:
-    """(H, W, 3) uint8 of one picture file, resized when it has another size.
+def read_rows(annotation: Path) -> list:
+    """Raw records of an annotation file.
 
     Raises:
-        ReidlabError: damaged or no picture.
+        ReidlabError: it is no readable JSON, or no list of records.
     """
-    try:
-        with Image.open(path) as picture:
-            picture = picture.convert("RGB")
-            if picture.size != (size[1], size[0]):
-                picture = picture.resize((size[1], size[0]), Image.Resampling.BICUBIC)
-            return np.asarray(picture)
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError,
-            Image.DecompressionBombError) as fault:
-        raise ReidlabError(f"{path} cannot be opened as a picture ({fault}); fetch it again or "
-                           "remove its record") from fault
+    rows = read_json(annotation)
+    if not isinstance(rows, list) or not rows:
+        raise ReidlabError(f"{annotation} must hold a list of records; got {shown(rows)}; fetch it "
+                           "again")
+    return rows
 
 
-def pictures_in(folder: Path) -> list[Path]:
-    """All picture files below a folder, sorted.
-
-    Raises:
-        MissingPath: no such folder, or none in it.
-    """
-    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in PICTURES)
-    if not files:
-        raise MissingPath(f"no pictures ({', '.join(PICTURES)}) in {folder}")
-    return files
+def row_fault(known: Layout, row, annotation: Path, side: dict) -> str | None:
+    """What makes a raw record, or its entry of the side file, unusable, if anything."""
+    fault = known.fault(row, annotation.parent / "imgs", known.knows_splits(annotation))
+    if fault or row[known.path] not in side:
+        return fault
+    fault = entry_fault(side[row[known.path]], len(row["captions"]))
+    return fault and f"{SIDE_FILE}, {row[known.path]}: {fault}"
 
 
 def export(data: TextImageData, folder: Path, name: str = "cuhk-pedes", suffix: str = ".png"
@@ -144,21 +107,8 @@ def export(data: TextImageData, folder: Path, name: str = "cuhk-pedes", suffix: 
     Raises:
         ReidlabError: the folder holds something, or the disk is full.
     """
-    if folder.exists() and (folder.is_file() or any(folder.iterdir())):
-        raise ReidlabError(f"{folder} is not empty; name a new folder")
-    part = folder.with_name(f".{folder.name}.part")
-    try:
-        shutil.rmtree(part, ignore_errors=True)
-        count = _write(data, part, layout(name), suffix)
-        if folder.exists():
-            folder.rmdir()
-        part.replace(folder)
-    except OSError as fault:
-        raise ReidlabError(f"cannot write {folder}: {fault.strerror or fault}; free some space or "
-                           "choose another folder") from fault
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-    return count
+    known = layout(name)
+    return write_folder(folder, lambda part: _write(data, part, known, suffix))
 
 
 def _write(data: TextImageData, folder: Path, known: Layout, suffix: str) -> int:

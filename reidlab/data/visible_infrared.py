@@ -1,10 +1,16 @@
 """Public visible-infrared folders → records; drawn pairs → the same layouts."""
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
+from reidlab.data.folders import write_folder
 from reidlab.data.infrared_layouts import Kinds, infrared_layout
-from reidlab.data.splits import held_out, refuse_shared_people
+from reidlab.data.splits import (
+    held_out,
+    refuse_shared_people,
+    refuse_shared_pictures,
+    refuse_too_little,
+)
 from reidlab.errors import ReidlabError
 
 
@@ -21,7 +27,7 @@ def read(name: str, folder: Path, trial: int = 1) -> dict[str, Kinds]:
 
     Raises:
         MissingPath: no folder, or a list is missing; ReidlabError: a list that cannot be used, a
-            person in two splits, or a split without pictures of one kind.
+            person or a picture in two splits, or a split that holds too little of one kind.
     """
     known = infrared_layout(name, folder)
     splits = known.read(folder, trial)
@@ -37,6 +43,12 @@ def read(name: str, folder: Path, trial: int = 1) -> dict[str, Kinds]:
     if name != "regdb":  # RegDB numbers the people of train and test from 0 each
         refuse_shared_people({split: {r.pid for kind in kinds for r in kind}
                               for split, kinds in splits.items()}, folder)
+    refuse_shared_pictures({split: {str(PurePosixPath(r.path)) for kind in kinds for r in kind}
+                            for split, kinds in splits.items()}, folder)
+    refuse_too_little({split: (len({r.pid for r in visible} & {r.pid for r in infrared}),
+                               len(visible) + len(infrared))
+                       for split, (visible, infrared) in splits.items()}, folder,
+                      " seen in both kinds of light")
     return splits
 
 
@@ -46,7 +58,7 @@ def export(pairs: dict, folder: Path, name: str, trial: int = 1) -> int:
     Args:
         pairs: split → object with ``visible`` and ``infrared`` splits; a layout without val gets
             the people of val as training people.
-        folder: to be made; must be empty.
+        folder: absent or empty.
         name: a key of ``INFRARED_LAYOUTS``.
         trial: RegDB's split to write.
 
@@ -57,8 +69,6 @@ def export(pairs: dict, folder: Path, name: str, trial: int = 1) -> int:
         ReidlabError: the folder holds something, or cannot be written.
     """
     known = infrared_layout(name)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ReidlabError(f"{folder} is not empty; choose a new folder")
     kinds = {split: (list(pair.visible.records), list(pair.infrared.records))
              for split, pair in pairs.items()}
     if not known.has_val:
@@ -67,15 +77,15 @@ def export(pairs: dict, folder: Path, name: str, trial: int = 1) -> int:
     where, texts = known.write(kinds, trial)
     pictures = {r.path: image for pair in pairs.values() for split in (pair.visible, pair.infrared)
                 for r, image in zip(split.records, split.images, strict=True)}
-    try:
+
+    def write(part: Path) -> int:
         for path, place in where.items():
-            file = folder / place
+            file = part / place
             file.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(pictures[path]).save(file, quality=95)
         for place, text in texts.items():
-            (folder / place).parent.mkdir(parents=True, exist_ok=True)
-            (folder / place).write_text(text)
-    except OSError as fault:
-        raise ReidlabError(f"cannot write {folder}: {fault.strerror}; free some space and export "
-                           "into a new folder") from fault
-    return len(where)
+            (part / place).parent.mkdir(parents=True, exist_ok=True)
+            (part / place).write_text(text, encoding="utf-8")
+        return len(where)
+
+    return write_folder(folder, write)

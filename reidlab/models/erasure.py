@@ -52,11 +52,15 @@ class Erasure(nn.Module):
             seed: of the shuffling that sets the threshold.
 
         Returns:
-            Number of erased directions.
+            Number of erased directions; 0 where the vectors or the captions are all alike, and
+            nothing can tell of anything.
         """
         device, x, other = self.mean.device, x.double().cpu(), other.double().cpu()
         mean = x.mean(dim=0)
         centred, said = x - mean, _whitened(other)
+        if not said.shape[1] or _alike(centred, x):
+            self.reset()
+            return 0
         value, vector = torch.linalg.eigh(centred.T @ centred / len(x))
         value = value.clamp(min=0) + RIDGE * value.mean()
         whiten = vector @ torch.diag(value.rsqrt()) @ vector.T
@@ -73,7 +77,15 @@ class Erasure(nn.Module):
 
 
 def _whitened(x: Tensor) -> Tensor:
-    """Leading principal components, each of variance one."""
-    left, strength, _ = torch.linalg.svd(x - x.mean(dim=0), full_matrices=False)
+    """Leading principal components, each of variance one; none of rows that are all alike."""
+    centred = x - x.mean(dim=0)
+    if _alike(centred, x):
+        return x[:, :0]
+    left, strength, _ = torch.linalg.svd(centred, full_matrices=False)
     count = min(DIRECTIONS, int((strength > 1e-6 * strength[0]).sum()))
     return left[:, :count] * len(x) ** 0.5
+
+
+def _alike(centred: Tensor, x: Tensor) -> bool:
+    """Whether rows differ by nothing but the rounding of fp32, in which they were computed."""
+    return bool(centred.norm() <= 1e-6 * x.norm())

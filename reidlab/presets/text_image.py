@@ -137,7 +137,7 @@ def small(experiment: Experiment) -> Experiment:
         experiment, size="small",
         data=replace(experiment.data, people=8000),
         image=Image(height=192, width=96, dim=384, layers=8, heads=6, stem=True),
-        text=replace(experiment.text, dim=256, layers=4, heads=4),
+        text=replace(experiment.text, dim=384, layers=4, heads=6),
         training=replace(experiment.training, optimizer="adamw", lr=5e-4, weight_decay=0.05,
                          warmup=500, clip=1.0),
     )

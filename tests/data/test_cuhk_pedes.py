@@ -6,12 +6,8 @@ import pytest
 from PIL import Image
 
 from reidlab.data.loading import load
-from reidlab.data.text_image import (
-    SIDE_FILE,
-    export,
-    open_picture,
-    read,
-)
+from reidlab.data.pictures import open_picture
+from reidlab.data.text_image import SIDE_FILE, export, read
 from reidlab.errors import MissingPath, ReidlabError
 from reidlab.training.loop import train
 from tests.conftest import mini
@@ -68,11 +64,13 @@ def test_caption_all_has_splits_by_id_range(tmp_path):
     (tmp_path / "imgs").mkdir()
     rows = []
     for pid in (1, 11003, 11004, 12003, 12004, 13003):
-        Image.new("RGB", (8, 16)).save(tmp_path / "imgs" / f"{pid}.png")
-        rows.append({"id": pid, "file_path": f"{pid}.png", "captions": ["A man in black."]})
+        for shot in "ab":
+            Image.new("RGB", (8, 16)).save(tmp_path / "imgs" / f"{pid}{shot}.png")
+            rows.append({"id": pid, "file_path": f"{pid}{shot}.png",
+                         "captions": ["A man in black."]})
     (tmp_path / "caption_all.json").write_text(json.dumps(rows))
     _, splits = read("cuhk-pedes", tmp_path)
-    assert {n: [r.pid for r in s] for n, s in splits.items()} == {
+    assert {n: [r.pid for r in s[::2]] for n, s in splits.items()} == {
         "train": [1, 11003], "val": [11004, 12003], "test": [12004, 13003]}
 
 
@@ -83,7 +81,7 @@ def test_ids_may_have_gaps(exported):
 
 
 @pytest.mark.parametrize(("field", "value", "says"), [
-    ("id", "7", "id must be an integer; got '7'"), ("id", True, "id must be an integer"),
+    ("id", "7", "id must be an integer of 64 bits; got '7'"), ("id", True, "id must be an integer"),
     ("id", None, "id must be an integer"), ("file_path", 3, "file_path must be a file name"),
     ("file_path", "../../secret.png", "leaves the folder"),
     ("file_path", "/etc/passwd", "leaves the folder"),

@@ -89,3 +89,12 @@ def test_precision_and_recall_by_slot_on_captions_labelled_by_hand():
 ])
 def test_traps(caption, identity, clothing):
     assert split_caption(caption) == (identity, clothing)
+
+
+@pytest.mark.parametrize(("caption", "identity", "clothing"), [
+    ("A tall man、 red shirt、 blue jeans.", "A tall man.", "Red shirt, blue jeans."),
+    ("A tall man。Red shirt。", "A tall man.", "Red shirt."),
+    ("A tall man，red shirt．", "A tall man.", "Red shirt."),
+])
+def test_full_width_marks_cut_as_commas_and_full_stops_do(caption, identity, clothing):
+    assert split_caption(caption) == (identity, clothing)

@@ -59,3 +59,25 @@ def test_only_designs_that_ask_for_it_erase():
     model = build(mini("corrected"))
     assert isinstance(model.id_erasure, Erasure)
     assert not list(model.id_erasure.parameters())  # nothing that could be trained around
+
+
+CAPTIONS = F.normalize(torch.randn(1, 16, generator=torch.Generator().manual_seed(3)))
+
+
+@pytest.mark.parametrize("captions", [
+    torch.zeros(500, 16), torch.ones(500, 16), torch.full((500, 16), 0.1), CAPTIONS.repeat(500, 1),
+    CAPTIONS + 3e-8 * torch.randn(500, 16, generator=torch.Generator().manual_seed(4)),  # rounding
+], ids=["zero", "one", "tenth", "one caption", "one caption, rounded"])
+def test_captions_that_are_all_alike_erase_nothing(mixed, captions):
+    x, told, _, _ = mixed
+    erasure = Erasure(32).eval()
+    erasure.fit(x, told)  # what an earlier epoch found is forgotten
+    assert erasure.fit(x[:500], captions) == 0
+    assert torch.allclose(erasure(x), x, atol=1e-6)
+
+
+def test_vectors_that_are_all_alike_erase_nothing(mixed):
+    x, told, _, _ = mixed
+    erasure = Erasure(32).eval()
+    assert erasure.fit(x[:1].repeat(500, 1), told[:500]) == 0
+    assert torch.allclose(erasure(x), x, atol=1e-6)
