@@ -41,6 +41,7 @@ BASE = {  # a field is looked at where the component that reads it is in use
     "loss.weights.cpm": {"loss.metric_from": 0.0}, "loss.weights.patches": {"data.paired": 0.9},
     "loss.temperature": {"loss.weights.contrast": 1.0},
     "stages.resnet": {"stages.backbone": "resnet", "image.dim": 256, "image.stem": False,
+                      "loss.weights.patches": 0.0,
                       "expansion.name": "deen"},
     "scoring.search": {"data.source": "sysu-mm01:DIR"},
     "data.trial": {"data.source": "regdb:DIR"},

@@ -74,7 +74,8 @@ class AttentionSplit(nn.Module):
         return identity, cloth
 
     def forward(self, tokens: Tensor, want_maps: bool = False) -> SplitFeatures:
-        """(B, N, D) → two (B, D), the gate (B, D), and maps (B, heads, N, N) on request."""
+        """(B, N, D) → two (B, D), the gate (B, D), and maps (B, heads, N, N) on request: one for
+        each layer that weighs tokens, self layers first."""
         maps = {"identity": [], "cloth": []} if want_maps else None
         identity, cloth = self.branches(tokens, maps)
         pooled = self.identity_pool(identity), self.cloth_pool(cloth)
@@ -83,9 +84,12 @@ class AttentionSplit(nn.Module):
 
 def attend(layer: nn.MultiheadAttention, query: Tensor, source: Tensor,
            maps: list[Tensor] | None = None) -> Tensor:
-    """`query` reads `source`; the heads' weights are appended to `maps` when it is a list."""
-    out, weights = layer(query, source, source, need_weights=maps is not None,
-                         average_attn_weights=False)
-    if maps is not None and weights is not None:
+    """`query` reads `source`; the heads' weights are appended to `maps` when it is a list.
+
+    Layers whose ``weighs_tokens`` is False have no weight for each token and append nothing.
+    """
+    wanted = maps is not None and getattr(layer, "weighs_tokens", True)
+    out, weights = layer(query, source, source, need_weights=wanted, average_attn_weights=False)
+    if wanted:
         maps.append(weights)
     return out

@@ -77,6 +77,8 @@ class LinformerAttention(_Projected):
         rank: summaries; at ``rank == tokens`` it starts as exact attention.
     """
 
+    weighs_tokens = False  # its weights are over summaries
+
     def __init__(self, dim: int, heads: int, tokens: int, rank: int = 16):
         super().__init__(dim, heads)
         segments = torch.arange(tokens) * rank // tokens

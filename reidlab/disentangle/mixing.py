@@ -20,6 +20,8 @@ class GridMixer(nn.Module):
         grid: (rows, columns) of patches.
     """
 
+    weighs_tokens = False  # for `attend`: there is no map of the tokens
+
     def __init__(self, grid: tuple[int, int]):
         super().__init__()
         self.grid = grid

@@ -1,26 +1,38 @@
-"""Load published weights from a folder or a hub, or say plainly that they are not there."""
+"""Load published weights from a folder or a hub, whole, or say plainly what is wrong with them."""
 from pathlib import Path
 
 import transformers
+from transformers import PreTrainedConfig, PreTrainedModel
 
-from reidlab.errors import MissingPath
+from reidlab.errors import MissingPath, ReidlabError
+
+OURS = ("pooler.", "classifier.", "lm_head.", "cls.")  # heads that no encoder of the kit has
 
 
 def load_pretrained(kind: type, where: str, **options):
-    """``kind.from_pretrained(where)`` with one readable error.
+    """``kind.from_pretrained(where)``; of a model every weight comes from the file.
 
     Args:
-        kind: a transformers class with ``from_pretrained``.
+        kind: a transformers class with ``from_pretrained``: config, tokenizer or model.
         where: a local folder, or a hub id such as ``bert-base-uncased``.
 
     Raises:
         MissingPath: neither a complete folder nor a hub id that can be reached.
+        ReidlabError: a model of another kind, or a file that lacks some of the weights.
     """
     quiet = transformers.logging.get_verbosity()
     transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
     try:
-        return kind.from_pretrained(where, **options)
-    except (OSError, ValueError, TypeError) as fault:
+        if issubclass(kind, PreTrainedConfig):
+            _refuse_another_kind(kind, where)
+        if not issubclass(kind, PreTrainedModel):
+            return kind.from_pretrained(where, **options)
+        _refuse_another_kind(kind.config_class, where)
+        model, report = kind.from_pretrained(where, output_loading_info=True, **options)
+    except ReidlabError:
+        raise
+    except Exception as fault:  # damaged folders fail in many ways inside the libraries
         state = "exists but holds no complete model" if Path(where).exists() else "is not there"
         raise MissingPath(
             f"pretrained weights {where!r}: the folder {state}, and no hub gave them; download "
@@ -28,3 +40,22 @@ def load_pretrained(kind: type, where: str, **options):
             f"online for the hub id, or train from scratch with --size tiny") from fault
     finally:
         transformers.logging.set_verbosity(quiet)
+    fresh = sorted({name if isinstance(name, str) else name[0]
+                    for part in ("missing_keys", "mismatched_keys") for name in report[part]})
+    fresh = [name for name in fresh if not name.startswith(OURS)]
+    if fresh:
+        raise ReidlabError(
+            f"pretrained weights {where!r} lack {len(fresh)} of the {len(model.state_dict())} "
+            f"tensors of a {kind.__name__}, first {fresh[0]}: they would be random; choose weights "
+            f"of a {kind.config_class.model_type}")
+    return model
+
+
+def _refuse_another_kind(config: type[PreTrainedConfig], where: str) -> None:
+    """A foreign model fits by no name and would leave everything random."""
+    found = PreTrainedConfig.get_config_dict(where)[0].get("model_type")
+    if found is None:
+        raise OSError("no config.json that says what model it is")
+    if found != config.model_type:
+        raise ReidlabError(f"pretrained weights {where!r} are of a {found!r} model; this part is a "
+                           f"{config.model_type!r}: choose weights of that kind")

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from reidlab.data.augmentation import to_tensor
+from reidlab.models.modes import evaluating
 
 
 @torch.inference_mode()
@@ -17,11 +18,11 @@ def encoder_maps(model, images: np.ndarray) -> Tensor:
         model: a `TextImageModel`.
         images: (B, H, W, 3) uint8.
     """
-    model.eval()
     encoder, used = model.visual_encoder, model.visual_encoder.config._attn_implementation
     encoder.set_attn_implementation("eager")  # others keep no weights
     try:
-        seen = encoder(to_tensor(images).to(encoder.device), output_attentions=True)
+        with evaluating(model):
+            seen = encoder(to_tensor(images).to(encoder.device), output_attentions=True)
     finally:
         encoder.set_attn_implementation(used)
     return torch.stack(seen.attentions).float().cpu()
@@ -29,13 +30,16 @@ def encoder_maps(model, images: np.ndarray) -> Tensor:
 
 @torch.inference_mode()
 def branch_maps(model, images: np.ndarray) -> dict[str, Tensor]:
-    """Weights of each branch's last layer, (B, heads, Q, N): ``identity`` and ``cloth``.
+    """Weights of each branch's last attention layer, (B, heads, Q, N): ``identity`` and ``cloth``.
 
-    Q is 1 for designs that pool with a query. Designs without attention give an empty dict.
+    Q is 1 for designs that pool with a query. Designs without attention give an empty dict, and
+    so do branches whose mixer has no weight for each token (conv, window, linformer) where no
+    cross layer follows.
     """
-    model.eval()
-    maps = model.split(to_tensor(images).to(model.visual_encoder.device), want_maps=True)[0].maps
-    return {branch: found[-1].float().cpu() for branch, found in (maps or {}).items()}
+    device = model.visual_encoder.device
+    with evaluating(model):
+        maps = model.split(to_tensor(images).to(device), want_maps=True)[0].maps
+    return {branch: found[-1].float().cpu() for branch, found in (maps or {}).items() if found}
 
 
 def rollout(maps: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from reidlab.config import InfraredExperiment
 from reidlab.encoders.dual_vit import VISIBLE
+from reidlab.models.modes import evaluating
 
 
 def multiplications(model, experiment: InfraredExperiment) -> float:
@@ -13,6 +14,6 @@ def multiplications(model, experiment: InfraredExperiment) -> float:
     """
     image = torch.zeros(1, 3, experiment.image.height, experiment.image.width,
                         device=next(model.parameters()).device)
-    with FlopCounterMode(display=False) as counter:
-        model.eval().encode(image, VISIBLE)
+    with evaluating(model), FlopCounterMode(display=False) as counter:
+        model.encode(image, VISIBLE)
     return counter.get_total_flops() / 2

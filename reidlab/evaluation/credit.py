@@ -17,6 +17,7 @@ from reidlab.disentangle.queries import QueryPool, QuerySplit
 from reidlab.encoders.pooling import MaskedMean
 from reidlab.errors import ReidlabError
 from reidlab.models.heads import LinearHeads
+from reidlab.models.modes import evaluating
 
 SIDES = ("identity", "cloth")
 
@@ -78,7 +79,11 @@ def credit(model, image: np.ndarray, text: str, side: str) -> Credit:
             and isinstance(model.text_encoder.pool, MaskedMean)):
         raise ReidlabError("only designs with query pooling, linear heads and mean-pooled text "
                            "have scores that are sums over words and patches; use corrected")
-    model.eval()
+    with evaluating(model):
+        return _credit(model, heads, image, text, side)
+
+
+def _credit(model, heads: LinearHeads, image: np.ndarray, text: str, side: str) -> Credit:
     tokens = model.visual_encoder(to_tensor(image[None]).to(model.visual_encoder.device)
                                   ).last_hidden_state
     patches = _picture_shares(model, tokens, heads, side)                       # (N, E)

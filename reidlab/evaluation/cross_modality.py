@@ -116,7 +116,8 @@ def protocol(experiment: InfraredExperiment, direction: str | None = None) -> Pr
         return Protocol(data=f"RegDB, split {experiment.data.trial}",
                         **shared | {"shots": None, "trials": 1})
     if name == "llcm":
-        return Protocol(data="LLCM", by_camera=True, same_camera=False, **shared)
+        return Protocol(data="LLCM", by_camera=True, same_camera=False, people_once=True,
+                        **shared)
     return Protocol(data="drawn", **shared)
 
 
@@ -129,6 +130,9 @@ def score(similarity: np.ndarray, probes: list[Record], gallery: list[Record], r
 
     Returns:
         As `RankReport`; with `people_once`, ``r1 r5 r10`` are over people.
+
+    Raises:
+        ReidlabError: as `rank`.
     """
     asked, shown = (np.array([r.pid for r in rows]) for rows in (probes, gallery))
     ignore = rules.ignored(probes, gallery)
@@ -137,10 +141,10 @@ def score(similarity: np.ndarray, probes: list[Record], gallery: list[Record], r
         return report
     order = np.argsort(shown, kind="stable")
     people, first = np.unique(shown[order], return_index=True)
-    seen = np.where(ignore, -np.inf, similarity)
-    best = np.maximum.reduceat(seen[:, order], first, axis=1)  # (Q, P) each person's best picture
-    hidden = np.isneginf(best)
-    once = rank(np.where(hidden, -1e9, best), asked, people, hidden).to_dict()
+    seen = np.where(ignore, similarity.min(), similarity)  # never above what a person is shown
+    best = np.maximum.reduceat(seen[:, order], first, axis=1)  # (Q, P) best picture of each
+    hidden = np.logical_and.reduceat(ignore[:, order], first, axis=1)
+    once = rank(best, asked, people, hidden).to_dict()
     return report | {name: once[name] for name in ("r1", "r5", "r10")}
 
 
@@ -171,7 +175,7 @@ def score_trials(features: dict[str, np.ndarray], records: dict[str, list[Record
                              rules))
         if trial == 0:
             ids = [np.array([r.pid for r in rows]) for rows in (asking, shown)]
-            by_chance = chance(*ids, rules.ignored(asking, shown))
+            by_chance = chance(*ids, rules.ignored(asking, shown), rules.people_once)
     means = {name: float(np.mean([r[name] for r in reports]))
              for name in ("r1", "r5", "r10", "map", "minp")}
     return means | {"queries": reports[0]["queries"], "skipped": reports[0]["skipped"],

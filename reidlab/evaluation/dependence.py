@@ -25,7 +25,7 @@ def dependence(x: Tensor, y: Tensor) -> dict[str, float]:
         ``hsic`` and ``cka`` (unbiased, Gaussian kernels), ``cka_linear`` (unbiased) and, between
         vectors of one width, ``abs_cosine`` (mean |cos| of paired rows; blind to rotation).
     """
-    x, y = x.float(), y.float()
+    x, y = x.double(), y.double()
     kx, ky = rbf_kernel(x), rbf_kernel(y)
     found = {"hsic": unbiased_hsic(kx, ky).item(), "cka": cka(kx, ky).item(),
              "cka_linear": cka(linear_kernel(x), linear_kernel(y)).item()}
@@ -36,7 +36,7 @@ def dependence(x: Tensor, y: Tensor) -> dict[str, float]:
 def permutation_level(x: Tensor, y: Tensor, draws: int = 200, seed: int = 0) -> float:
     """95 % level of unbiased RBF CKA when the pairing is shuffled: below it, nothing is shown."""
     generator = torch.Generator().manual_seed(seed)
-    kx, ky = rbf_kernel(x.float()), rbf_kernel(y.float())
+    kx, ky = rbf_kernel(x), rbf_kernel(y)
     values = []
     for _ in range(draws):
         order = torch.randperm(len(y), generator=generator).to(y.device)

@@ -9,6 +9,7 @@ import torch
 
 from reidlab.data.augmentation import to_tensor
 from reidlab.data.records import Record, Split
+from reidlab.models.modes import evaluating
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Embeddings:
 
 @torch.inference_mode()
 def embed(model, split: Split, batch_size: int = 256, pictures=None) -> Embeddings:
-    """Embeddings of a split, model in eval mode; its mode is put back afterwards.
+    """Embeddings of a split by a model at rest.
 
     Args:
         model: a TextImageModel.
@@ -54,9 +55,7 @@ def embed(model, split: Split, batch_size: int = 256, pictures=None) -> Embeddin
         batch_size: pictures or captions at a time.
         pictures: indices to embed; None takes all.
     """
-    was_training = model.training
-    model.eval()
-    try:
+    with evaluating(model):
         chosen = range(len(split.records)) if pictures is None else [int(k) for k in pictures]
         records = [split.records[k] for k in chosen]
         id_image, cloth_image, tokens = embed_images(model, split.images, chosen, batch_size)
@@ -68,28 +67,30 @@ def embed(model, split: Split, batch_size: int = 256, pictures=None) -> Embeddin
         picture, caption = np.array(where).reshape(-1, 2).T
         return Embeddings(records, id_image, cloth_image, id_text, cloth_text, picture, caption,
                           tokens)
-    finally:
-        model.train(was_training)
 
 
 @torch.inference_mode()
 def embed_images(model, images: np.ndarray, chosen, batch_size: int = 256):
-    """Identity and clothing vectors, (n, E) each, and mean tokens, (n, D), of chosen pictures."""
+    """Identity and clothing vectors, (n, E) each, and mean tokens, (n, D), of chosen pictures, by
+    a model at rest."""
     device = next(model.parameters()).device
     chosen, identity, cloth, tokens = list(chosen), [], [], []
-    for k in range(0, len(chosen), batch_size):
-        parts, seen = model.split(to_tensor(images[chosen[k:k + batch_size]]).to(device))
-        tokens.append(seen.mean(dim=1).float().cpu())
-        for found, vectors in zip((identity, cloth), model.embed(parts), strict=True):
-            found.append(vectors.float().cpu())
+    with evaluating(model):
+        for k in range(0, len(chosen), batch_size):
+            parts, seen = model.split(to_tensor(images[chosen[k:k + batch_size]]).to(device))
+            tokens.append(seen.mean(dim=1).float().cpu())
+            for found, vectors in zip((identity, cloth), model.embed(parts), strict=True):
+                found.append(vectors.float().cpu())
     return tuple(torch.cat(rows).numpy() for rows in (identity, cloth, tokens))
 
 
 @torch.inference_mode()
 def embed_texts(model, texts: list[str], heads, batch_size: int = 256) -> np.ndarray:
-    """(n, E) vectors of n texts; an empty text gives zeros, which match nothing."""
-    rows = [heads.text(model.text_encoder(texts[k:k + batch_size])).float().cpu()
-            for k in range(0, len(texts), batch_size)]
+    """(n, E) vectors of n texts by a model at rest; an empty text gives zeros, which match
+    nothing."""
+    with evaluating(model):
+        rows = [heads.text(model.text_encoder(texts[k:k + batch_size])).float().cpu()
+                for k in range(0, len(texts), batch_size)]
     vectors = torch.cat(rows).numpy()
     vectors[[not text for text in texts]] = 0
     return vectors

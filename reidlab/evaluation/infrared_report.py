@@ -12,6 +12,7 @@ from reidlab.evaluation.cross_modality import Protocol, protocol, score_trials
 from reidlab.evaluation.reciprocal import reciprocal_similarity
 from reidlab.losses.metric import modality_gap
 from reidlab.losses.orthogonality import between_views
+from reidlab.models.modes import evaluating
 
 KINDS = (("visible", VISIBLE), ("infrared", INFRARED))
 DIRECTIONS = ("infrared_to_visible", "visible_to_infrared")
@@ -21,21 +22,18 @@ DIRECTIONS = ("infrared_to_visible", "visible_to_infrared")
 def embed_pair(model, pair: Pair, rules: Protocol, batch_size: int = 128
                ) -> dict[str, np.ndarray]:
     """``visible`` and ``infrared`` → (N, D) unit-norm test features, averaged over the looks of
-    the protocol; the model's mode is put back."""
-    was_training, device = model.training, next(model.parameters()).device
-    model.eval()
+    the protocol, by a model at rest."""
+    device = next(model.parameters()).device
 
     def encode(images: np.ndarray, kind: int) -> np.ndarray:
         looks = rules.looks(to_tensor(images).to(device), kind)
         found = torch.stack([model.encode(look, kind).float() for look in looks]).mean(dim=0)
         return F.normalize(found, dim=-1).cpu().numpy()
 
-    try:
+    with evaluating(model):
         return {name: np.concatenate([encode(images[k:k + batch_size], kind)
                                       for k in range(0, len(images), batch_size)])
                 for name, kind in KINDS for images in [getattr(pair, name).images]}
-    finally:
-        model.train(was_training)
 
 
 def infrared_scores(experiment: InfraredExperiment, model, data: VisibleInfraredData) -> dict:
@@ -72,7 +70,8 @@ def _likeness(model, pair: Pair, most: int = 256) -> dict[str, float | None]:
     device = next(model.parameters()).device
     every = [images[::max(1, len(images) // most)][:most]
              for images in (pair.visible.images, pair.infrared.images)]
-    out = model.eval()(*(to_tensor(images).to(device) for images in every))
+    with evaluating(model):
+        out = model(*(to_tensor(images).to(device) for images in every))
     rows = out.features[:len(out.modality)]
     return {"modality_gap": modality_gap(rows, out.modality).item(),
             "view_similarity": (between_views(out.branches).item()

@@ -38,9 +38,14 @@ def probe(train_features, train_labels, test_features, test_labels, *, kind: str
         ``accuracy`` (balanced), ``chance`` (1 / classes), ``above`` (their difference), ``null``
         (95 % level of `above` when labels are shuffled), ``low`` and ``high`` (95 % interval of
         `above` over people).
+
+    Raises:
+        ReidlabError: an unknown kind, or labels that `unfit` names a reason for.
     """
     if kind not in ("logistic", "mlp"):
         raise ReidlabError(f"unknown probe {kind!r}; known: logistic, mlp")
+    if reason := unfit(train_labels, test_labels, kind):
+        raise ReidlabError(f"no probe: {reason}")
     model = (LogisticRegression(solver="newton-cg", C=0.1) if kind == "logistic"
              else MLPClassifier((64,), max_iter=60, early_stopping=True, random_state=seed))
     with warnings.catch_warnings():
@@ -65,6 +70,24 @@ def probe(train_features, train_labels, test_features, test_labels, *, kind: str
             "low": float(np.quantile(spread, 0.025)), "high": float(np.quantile(spread, 0.975))}
 
 
+def unfit(train_labels, test_labels, kind: str = "logistic") -> str | None:
+    """Why a probe of these labels would say nothing; None where it can be fitted and judged."""
+    for labels, whom in ((train_labels, "to learn from"), (test_labels, "to be judged on")):
+        if any(label is None for label in labels):
+            return "not known of every picture"
+        values, counts = np.unique(np.asarray(labels), return_counts=True)
+        if len(values) == 1:
+            return f"every person {whom} has the one value {values.tolist()[0]!r}"
+        if kind == "mlp" and whom == "to learn from":
+            if counts.min() == 1:
+                return (f"one picture {whom} has the value {values.tolist()[counts.argmin()]!r}; "
+                        "the MLP keeps some of each value apart")
+            if -(-len(labels) // 10) < len(values):
+                return (f"{len(labels)} pictures {whom} are too few for {len(values)} values: a "
+                        "tenth of them is kept apart")
+    return None
+
+
 def _balanced(true: np.ndarray, said: np.ndarray) -> float:
     """Mean recall over the classes that occur, of integer labels (scikit-learn's balanced
     accuracy, quick enough for a loop)."""
@@ -81,37 +104,51 @@ def probe_matrix(fit: Embeddings, judge: Embeddings) -> dict:
 
     Returns:
         ``{"matrix": {vector: {kind of factor: mean above chance, null}}, "factors": {vector:
-        {factor: probe}}, "mlp": …, "baselines": …}``; empty when factors are unknown. Baselines
-        read the mean token, as it is and through a random projection to the same width.
+        {factor: probe}}, "mlp": …, "baselines": …, "skipped": {factor: reason}}``; empty when
+        factors are unknown. Baselines read the mean token, as it is and through a random
+        projection to the same width. Factors of one value, and others that nothing can be learnt
+        of, are skipped: no other key has them, and means are over the rest; None where none is
+        left.
     """
     if not all(r.factors for r in fit.records + judge.records):
         return {}
+    told = {factor: tuple([r.factors.get(factor) for r in found.records] for found in (fit, judge))
+            for factor in IDENTITY + CLOTHING}
+    skipped = {factor: reason for factor, labels in told.items() if (reason := unfit(*labels))}
+    told = {factor: labels for factor, labels in told.items() if factor not in skipped}
+    headline, for_mlp = {f: told[f] for f in HEADLINE if f in told}, {}
+    for factor, labels in headline.items():
+        if reason := unfit(*labels, "mlp"):
+            skipped[f"{factor} (mlp)"] = reason
+        else:
+            for_mlp[factor] = labels
+
+    def read(vectors: tuple, labels: dict, kind: str = "logistic") -> dict:
+        return {factor: probe(vectors[0], known, vectors[1], asked, kind=kind, groups=judge.pids)
+                for factor, (known, asked) in labels.items()}
     vectors = {"identity": (fit.id_image, judge.id_image),
                "clothing": (fit.cloth_image, judge.cloth_image)}
-    asked = [(vector, factor, kind) for vector in vectors
-             for kind, factors in (("logistic", IDENTITY + CLOTHING), ("mlp", HEADLINE))
-             for factor in factors]
-    answers = [probe(vectors[vector][0], [r.factors[factor] for r in fit.records],
-                     vectors[vector][1], [r.factors[factor] for r in judge.records],
-                     kind=kind, groups=judge.pids) for vector, factor, kind in asked]
-    each: dict = {vector: {} for vector in vectors}
-    mlp: dict = {vector: {} for vector in vectors}
-    for (vector, factor, kind), answer in zip(asked, answers, strict=True):
-        (each if kind == "logistic" else mlp)[vector][factor] = answer
-    matrix = {vector: {kind: {key: float(np.mean([each[vector][f][key] for f in factors]))
-                              for key in ("above", "chance", "null")}
-                       for kind, factors in (("identity", IDENTITY), ("clothing", CLOTHING))}
-              for vector in each}
-    baselines = {} if fit.tokens is None else _baselines(fit, judge)
-    return {"matrix": matrix, "baselines": baselines, "factors": each, "mlp": mlp,
+    each = {name: read(pair, told) for name, pair in vectors.items()}
+    return {"matrix": {name: {kind: _mean([found[f] for f in factors if f in found])
+                              for kind, factors in (("identity", IDENTITY), ("clothing", CLOTHING))}
+                       for name, found in each.items()},
+            "baselines": {name: read(pair, headline) for name, pair in _baselines(fit, judge)},
+            "factors": each,
+            "mlp": {name: read(pair, for_mlp, "mlp") for name, pair in vectors.items()},
+            "skipped": skipped,
             "fit_people": len(set(fit.pids)), "judged_people": len(set(judge.pids))}
 
 
-def _baselines(fit: Embeddings, judge: Embeddings) -> dict:
-    """What the mean token tells, as it is and through a random projection."""
+def _mean(found: list[dict]) -> dict | None:
+    """Mean over the factors of one kind; None where all were skipped."""
+    return {key: float(np.mean([answer[key] for answer in found]))
+            for key in ("above", "chance", "null")} if found else None
+
+
+def _baselines(fit: Embeddings, judge: Embeddings):
+    """The mean token of both, as it is and through a random projection; nothing without tokens."""
+    if fit.tokens is None:
+        return
     random = np.random.default_rng(0).standard_normal((fit.tokens.shape[1], fit.id_image.shape[1]))
-    bases = {"tokens": np.eye(fit.tokens.shape[1]), "random projection": random}
-    return {name: {factor: probe(
-        fit.tokens @ basis, [r.factors[factor] for r in fit.records], judge.tokens @ basis,
-        [r.factors[factor] for r in judge.records], groups=judge.pids) for factor in HEADLINE}
-        for name, basis in bases.items()}
+    for name, basis in (("tokens", np.eye(fit.tokens.shape[1])), ("random projection", random)):
+        yield name, (fit.tokens @ basis, judge.tokens @ basis)

@@ -4,6 +4,7 @@ import torch
 
 from reidlab.data.augmentation import to_tensor
 from reidlab.data.records import Split
+from reidlab.models.modes import evaluating
 
 
 @torch.inference_mode()
@@ -23,9 +24,7 @@ def rerank(model, similarity: np.ndarray, texts: list[str], split: Split, pictur
     Returns:
         (Q, G) float32; what was among the best stays among the best.
     """
-    was_training = model.training
-    model.eval()
-    try:
+    with evaluating(model):
         device, best = next(model.parameters()).device, min(best, similarity.shape[1])
         order = np.argsort(-similarity, axis=1, kind="stable")[:, :best]      # (Q, k)
         tokens = torch.cat([model.split(to_tensor(split.images[pictures[k:k + batch_size]]
@@ -44,5 +43,3 @@ def rerank(model, similarity: np.ndarray, texts: list[str], split: Split, pictur
         # what was first stays above what was not among the best
         anew[rows, order] = found + weight * fits + (found.max() - found.min() + weight)
         return anew
-    finally:
-        model.train(was_training)

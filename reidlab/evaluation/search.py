@@ -7,8 +7,8 @@ import numpy as np
 from reidlab.config import Experiment
 from reidlab.data.loading import load_split
 from reidlab.data.packing import pack
+from reidlab.data.pictures import pictures_in
 from reidlab.data.splitting import split_caption
-from reidlab.data.text_image import pictures_in
 from reidlab.errors import ReidlabError
 from reidlab.evaluation.credit import SIDES, Credit, credit
 from reidlab.evaluation.embeddings import embed_images, embed_texts
@@ -99,7 +99,7 @@ def halves(text: str) -> tuple[str, str]:
         raise ReidlabError("the description is empty; say something of the person or the clothes")
     identity, clothing = split_caption(text)
     if not (identity or clothing):
-        raise ReidlabError(f"nothing in {text!r} is known to describe a person or clothes; try "
+        raise ReidlabError(f"nothing in {text!r:.80} is known to describe a person or clothes; try "
                            "words such as 'a tall man with red hair, wearing a blue coat'")
     return identity, clothing
 

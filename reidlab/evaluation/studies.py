@@ -8,13 +8,15 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import torch
+from torch import Tensor
 
 from reidlab.data.augmentation import to_tensor
 from reidlab.data.records import Split
 from reidlab.evaluation.embeddings import Embeddings, embed
-from reidlab.evaluation.probes import probe
+from reidlab.evaluation.probes import probe, unfit
 from reidlab.evaluation.protocols import score_as_dressed
 from reidlab.evaluation.ranking import rank
+from reidlab.models.modes import evaluating
 
 
 def occluded(images: np.ndarray, share: float, seed: int = 0) -> np.ndarray:
@@ -68,18 +70,23 @@ def robustness(model, split: Split, change: Callable[[np.ndarray, float], np.nda
     return found
 
 
+def _pictures(model, images: np.ndarray) -> Tensor:
+    """(N, H, W, 3) uint8 → (N, 3, H, W) where the model is."""
+    return to_tensor(images).to(next(model.parameters()).device)
+
+
 @torch.inference_mode()
 def mean_gate(model, images: np.ndarray) -> float:
     """Mean share that the disentangling gate gives identity, over pictures and channels."""
-    model.eval()
-    return model.split(to_tensor(images))[0].gate.mean().item()
+    with evaluating(model):
+        return model.split(_pictures(model, images))[0].gate.mean().item()
 
 
 @torch.inference_mode()
 def text_weight(model, images: np.ndarray, texts: list[str]) -> float:
     """Mean weight that a vector fusion gives the text."""
-    model.eval()
-    out = model(to_tensor(images), id_text=texts)
+    with evaluating(model):
+        out = model(_pictures(model, images), id_text=texts)
     return out.gate_weights[:, 1].mean().item()
 
 
@@ -90,7 +97,6 @@ def layer_features(model, images: np.ndarray, batch_size: int = 256) -> dict[str
     Names are ``identity 1 … n`` for self layers and ``identity ×1 … ×m`` after cross layers; the
     encoder's own tokens are ``tokens``.
     """
-    model.eval()
     split, kept = model.disentangle, {}
 
     def keep(name: str):
@@ -104,9 +110,10 @@ def layer_features(model, images: np.ndarray, batch_size: int = 256) -> dict[str
         for k, norm in enumerate(getattr(split, f"{side}_norms"), start=1):
             hooks.append(norm.register_forward_hook(keep(f"{side} ×{k}")))
     try:
-        for k in range(0, len(images), batch_size):
-            _, tokens = model.split(to_tensor(images[k:k + batch_size]))
-            kept.setdefault("tokens", []).append(tokens.mean(dim=1).float().cpu())
+        with evaluating(model):
+            for k in range(0, len(images), batch_size):
+                _, tokens = model.split(_pictures(model, images[k:k + batch_size]))
+                kept.setdefault("tokens", []).append(tokens.mean(dim=1).float().cpu())
     finally:
         for hook in hooks:
             hook.remove()
@@ -116,12 +123,17 @@ def layer_features(model, images: np.ndarray, batch_size: int = 256) -> dict[str
 def layer_probes(model, fit: Split, judge: Split,
                  factors: tuple[str, ...] = ("person/hair_colour", "outfit/upper_colour")
                  ) -> dict[str, dict[str, float]]:
-    """What can be read after each layer: ``{layer: {factor: balanced accuracy above chance}}``."""
+    """What can be read after each layer: ``{layer: {factor: balanced accuracy above chance}}``.
+
+    Factors that `unfit` names a reason for are left out.
+    """
     learned, seen = layer_features(model, fit.images), layer_features(model, judge.images)
-    return {layer: {factor: probe(
-        learned[layer], [r.factors[factor] for r in fit.records], seen[layer],
-        [r.factors[factor] for r in judge.records], permutations=1)["above"]
-        for factor in factors} for layer in learned}
+    told = {factor: [[r.factors.get(factor) for r in split.records] for split in (fit, judge)]
+            for factor in factors}
+    return {layer: {factor: probe(learned[layer], known, seen[layer], asked,
+                                  permutations=1)["above"]
+                    for factor, (known, asked) in told.items() if not unfit(known, asked)}
+            for layer in learned}
 
 
 def similar_by_clothes(found: Embeddings, cloth_weights: tuple[float, ...]) -> list[dict]:

@@ -29,6 +29,18 @@ def markdown(reports: list[dict], split: str = "test") -> str:
     return "\n\n".join(lines)
 
 
+def kept(report: dict) -> dict:
+    """The part of a report that tables and claims read, with all that a number needs to be
+    believed: what is committed beside a table."""
+    names = ("preset", "task", "size", "seed", "data", "fingerprint", "counts", "protocol",
+             "classification", "dependence", "parameters", "versions", "commit", "started")
+    probed = report.get("probes") or {}
+    return {name: report[name] for name in names if name in report} | {
+        "tables": {"test": report["tables"]["test"]},
+        "probes": {name: probed[name] for name in ("matrix", "factors", "skipped")
+                   if name in probed}}
+
+
 def retrieval(reports: list[dict], split: str = "test") -> str:
     """One row a design and table."""
     head = ["query → gallery", "design", *(name for name, _ in SCORES), "lure", "queries",
@@ -68,19 +80,22 @@ def cross_modality(reports: list[dict], split: str = "test") -> str:
 
 
 def probes(reports: list[dict]) -> str:
-    """The 2 × 2 matrix and two single factors: balanced accuracy above chance (null level)."""
+    """The 2 × 2 matrix and two single factors: balanced accuracy above chance (null level); a
+    dash, and a line below, where a factor was not probed."""
     head = ["vector", "design", "identity factors", "clothing factors", "hair colour",
             "upper colour", "chance of the last two"]
     rows = []
     for vector in ("identity", "clothing"):
         for report in reports:
             found = report["probes"]
-            cells = [_above(found["matrix"][vector][kind]) for kind in ("identity", "clothing")]
-            pair = [found["factors"][vector][f] for f in ("person/hair_colour",
-                                                          "outfit/upper_colour")]
-            rows.append([vector, name_of(report), *cells, *map(_above, pair),
-                         " / ".join(f"{p['chance']:.3f}" for p in pair)])
-    return _grid(head, rows)
+            cells = [found["matrix"][vector][kind] for kind in ("identity", "clothing")]
+            pair = [found["factors"][vector].get(f) for f in ("person/hair_colour",
+                                                              "outfit/upper_colour")]
+            rows.append([vector, name_of(report), *map(_above, [*cells, *pair]), " / ".join(
+                "–" if p is None else f"{p['chance']:.3f}" for p in pair)])
+    skipped = dict.fromkeys(f"{factor} ({reason})" for report in reports
+                            for factor, reason in report["probes"].get("skipped", {}).items())
+    return _grid(head, rows) + (f"\n\nNot probed: {'; '.join(skipped)}." if skipped else "")
 
 
 def name_of(report: dict) -> str:
@@ -88,8 +103,8 @@ def name_of(report: dict) -> str:
     return report["preset"]
 
 
-def _above(found: dict) -> str:
-    return f"{found['above']:+.3f} ({found['null']:.3f})"
+def _above(found: dict | None) -> str:
+    return "–" if found is None else f"{found['above']:+.3f} ({found['null']:.3f})"
 
 
 def _percent(value: float | None) -> str:

@@ -43,7 +43,8 @@ class InfraredTotalLoss(nn.Module):
             labels: (R,) training labels in the rows' order, −1 where nobody knows; repeated here
                 for added sets.
             progress: share of training done, in [0, 1]; the clock of ``metric_from``.
-            aligned: whether row i of both kinds is one shot; ``patches`` needs it.
+            aligned: whether row i of both kinds is one shot, where it has a name; ``patches``
+                needs it.
         """
         waiting = set() if progress >= self.config.metric_from else {"triplet", "cpm"}
         waiting |= set() if aligned else {"patches"}
@@ -95,9 +96,11 @@ class InfraredTotalLoss(nn.Module):
         return modality_gap(out.features[:len(labels)], out.modality)
 
     def _patches(self, out, labels):
-        """Row i of both kinds shows one scene: patch k of one is patch k of the other."""
-        seen = out.patches - out.patches.mean(dim=(0, 1))
-        seen = seen.view(2, -1, seen.shape[-1])                               # (2, B·N, d)
+        """Row i of both kinds shows one scene: patch k of one is patch k of the other. Rows
+        without a name were drawn apart, each of anybody, and stay out."""
+        seen = out.patches[labels >= 0]
+        seen = seen - seen.mean(dim=(0, 1))
+        seen = seen.reshape(2, -1, seen.shape[-1])                            # (2, B·N, d)
         place = torch.arange(seen.shape[1], device=seen.device)
         return multi_positive(*seen, place, place, temperature=self.config.temperature)
 

@@ -7,6 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from reidlab.errors import ReidlabError
+from reidlab.losses.precision import precision_of
+
+ROUNDING = 1e-14  # of the squared sizes: squared distances below it are rounding of float32 rows
 
 
 def batch_hard_triplet(features: Tensor, labels: Tensor, *, margin: float = 0.3) -> Tensor:
@@ -29,7 +32,7 @@ def batch_hard_triplet(features: Tensor, labels: Tensor, *, margin: float = 0.3)
     nearest = distance.masked_fill(same, torch.inf).amin(dim=1)
     counted = own.any(dim=1) & ~same.all(dim=1)
     if not counted.any():
-        return features.sum() * 0
+        return (features * 0).sum()
     return (farthest - nearest + margin)[counted].clamp(min=0).mean()
 
 
@@ -51,14 +54,14 @@ def centre_pairs(plain: Tensor, generated: Tensor, labels: Tensor, modality: Ten
     Source: DEEN, arXiv:2303.14481, §3.3.
     """
     own_rows = labels == labels.unique()[:, None]                                    # (P, R)
-    rows_of = torch.stack([own_rows & (modality == kind) for kind in (0, 1)]).float()
+    rows_of = torch.stack([own_rows & (modality == kind) for kind in (0, 1)]).double()
     rows_of = rows_of[:, rows_of.any(dim=2).all(dim=0)]       # people seen in both kinds
     if rows_of.shape[1] < 2:
         raise ReidlabError("centre_pairs needs at least two people in both modalities; got "
                            f"{rows_of.shape[1]}")
 
     def centres(features: Tensor, kind: int) -> Tensor:
-        return rows_of[kind] @ features / rows_of[kind].sum(dim=1, keepdim=True)
+        return rows_of[kind] @ features.double() / rows_of[kind].sum(dim=1, keepdim=True)
     sides = []
     for kind in (0, 1):
         own, other = centres(plain, kind), centres(plain, 1 - kind)
@@ -68,18 +71,28 @@ def centre_pairs(plain: Tensor, generated: Tensor, labels: Tensor, modality: Ten
             (margin + near - paired(own, made).detach()).clamp(min=0)
             + 0.5 * (margin + near - nearest_other(made)).clamp(min=0)
             + 0.5 * (margin + near - nearest_other(own)).clamp(min=0))
-    return (sides[0] + sides[1]).mean() / 2
+    return ((sides[0] + sides[1]).mean() / 2).to(precision_of(plain, generated))
 
 
 def distances(a: Tensor, b: Tensor) -> Tensor:
-    """(R, D), (S, D) → (R, S) Euclidean; its gradient is finite where rows are equal."""
-    squared = (a.square().sum(dim=1)[:, None] + b.square().sum(dim=1)[None, :] - 2 * a @ b.T)
-    return squared.clamp(min=1e-12).sqrt()
+    """(R, D), (S, D) → (R, S) Euclidean, in float32 or the inputs' own higher precision.
+
+    Squares are expanded around the common mean in float64, so that rows that lie close together
+    far from the origin keep their digits at the price of one matrix product. Rows nearer to each
+    other than float32 could tell apart are equal: distance and gradient are 0.
+    """
+    middle = torch.cat([a, b]).detach().double().mean(dim=0)
+    x, y = a.double() - middle, b.double() - middle
+    sizes = x.square().sum(dim=1)[:, None] + y.square().sum(dim=1)[None, :]
+    squared = sizes - 2 * x @ y.T
+    apart = squared.detach() > ROUNDING * sizes.detach()
+    return (torch.where(apart, squared, 1.0).sqrt() * apart).to(precision_of(a, b))
 
 
 def paired(a: Tensor, b: Tensor) -> Tensor:
-    """(P, D), (P, D) → (P,) distance of row i to row i."""
-    return (a - b).square().sum(dim=1).clamp(min=1e-12).sqrt()
+    """(P, D), (P, D) → (P,) distance of row i to row i; its gradient is 0 where rows are equal."""
+    precision = precision_of(a, b)
+    return torch.linalg.vector_norm(a.to(precision) - b.to(precision), dim=1)
 
 
 def nearest_other(centres: Tensor) -> Tensor:

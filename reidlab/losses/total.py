@@ -24,6 +24,7 @@ from reidlab.losses.decoupling import cka_linear, decoupler
 from reidlab.losses.identity import RunningMean, classification, gate_regularization
 
 PROJECTED = ("abs_cosine", "gram")  # the notes' forms look at features through projectors
+CLOTHING = {"cloth", "cloth_adv", "cloth_match", "decouple", "words", "as_dressed"}  # read it
 
 
 class TotalLoss(nn.Module):
@@ -68,6 +69,11 @@ class TotalLoss(nn.Module):
         self.gate_mean = None
         if "gate_smoothing" in self.weights:
             self.gate_mean = RunningMean(dim)
+
+    @property
+    def reads_clothing(self) -> bool:
+        """Whether a term looks at the clothing of pictures, so that gradients reach it."""
+        return not CLOTHING.isdisjoint(self.weights)
 
     @property
     def temperature(self) -> float | Tensor:

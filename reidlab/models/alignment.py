@@ -1,6 +1,7 @@
 """Words meet patches: a similarity of token sequences, and where each word finds its patch.
 
-Shapes: B batch, N image tokens, L text tokens, D width, W width of the common space.
+Shapes: B batch, N patches, L text tokens, D width, W width of the common space. Image tokens are
+CLS and the N patches; CLS is no place in the picture and is left out.
 """
 import torch
 import torch.nn.functional as F
@@ -25,17 +26,19 @@ class TokenAlignment(nn.Module):
         self.light = light
 
     def patches(self, tokens: Tensor) -> Tensor:
-        """(B, N, D) → (B, N or ⌈N/2⌉, W), unit norm."""
+        """(B, 1 + N, D) → (B, N or ⌈N/2⌉, W), unit norm."""
+        patches = tokens[:, 1:]
         if self.light:
-            tokens = F.avg_pool1d(tokens.transpose(1, 2), 2, ceil_mode=True).transpose(1, 2)
-        return F.normalize(self.image(tokens), dim=-1)
+            patches = F.avg_pool1d(patches.transpose(1, 2), 2, ceil_mode=True).transpose(1, 2)
+        return F.normalize(self.image(patches), dim=-1)
 
     def maps(self, tokens: Tensor, states: Tensor) -> Tensor:
-        """Cosine of every patch with every word of the same row, (B, N, L)."""
+        """Cosine of every patch with every word of the same row: (B, 1 + N, D), (B, L, D) →
+        (B, N or ⌈N/2⌉, L)."""
         return self.patches(tokens) @ F.normalize(self.text(states), dim=-1).transpose(1, 2)
 
     def forward(self, tokens: Tensor, states: Tensor, mask: Tensor) -> Tensor:
-        """(B, N, D), (C, L, D), mask (C, L) → (B, C) similarity in [−1, 1].
+        """(B, 1 + N, D), (C, L, D), mask (C, L) → (B, C) similarity in [−1, 1].
 
         Masked words never count.
         """

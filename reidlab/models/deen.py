@@ -12,6 +12,7 @@ from transformers import ResNetConfig, ResNetModel
 from reidlab.config import InfraredExperiment
 from reidlab.encoders.dual_vit import INFRARED, VISIBLE
 from reidlab.encoders.pretrained import load_pretrained
+from reidlab.errors import ReidlabError
 from reidlab.fusion.stages import MFA
 from reidlab.models.visible_infrared import CrossModal
 
@@ -28,10 +29,14 @@ class DEEN(CrossModal):
         experiment: which components; ``image.dim`` is the width of the last stage.
         classes: C training identities.
 
+    Raises:
+        ReidlabError: a field that asks for what the reference does not have.
+
     Source: DEEN, arXiv:2303.14481.
     """
 
     def __init__(self, experiment: InfraredExperiment, classes: int):
+        _refuse_what_is_not_there(experiment)
         image = experiment.image
         if image.pretrained:
             trunk = load_pretrained(ResNetModel, image.pretrained)
@@ -70,6 +75,16 @@ class DEEN(CrossModal):
         """(R, n, c) → (R, n, D) through the last residual stage."""
         maps = self.trunk[3](tokens.transpose(1, 2).unflatten(2, self.grid))
         return maps.flatten(2).transpose(1, 2)
+
+
+def _refuse_what_is_not_there(experiment: InfraredExperiment) -> None:
+    low, weight = experiment.stages.low, experiment.loss.weights.patches
+    if low == "stage0":
+        raise ReidlabError(f"stages.low is {low}, but the aggregation of stages.backbone resnet "
+                           "reads the stage before; set it to previous or none")
+    if weight:
+        raise ReidlabError(f"loss.weights.patches is {weight}, but stages.backbone resnet is the "
+                           "published reference, which compares no patches; set it to 0")
 
 
 def _keep_resolution(module: nn.Module) -> None:

@@ -26,6 +26,7 @@ from reidlab.models.parallel import gather
 
 log = logging.getLogger(__name__)
 Texts = str | list[str] | tuple[str, ...]
+SCALE = 1.0  # length of fused vectors before training
 
 
 @dataclass
@@ -101,14 +102,14 @@ class TextImageModel(nn.Module):
         if experiment.loss.weights.cls:
             self.id_classifier = nn.Linear(self.identity_width, classes or 8000)
         self.fusion = build_fusion(experiment.fusion, heads.embedding)
-        self.scale = nn.Parameter(torch.ones(())) if self.fusion else None
+        self.scale = nn.Parameter(torch.tensor(SCALE)) if self.fusion else None
         self.matcher = build_matcher(experiment.fusion, dim)
         self.alignment = None
         if experiment.loss.weights.fine_grained:
             self.alignment = TokenAlignment(dim, heads.alignment == "light")
         self.feat_dim = heads.embedding
         log.info("fusion: %s, scale: %s", experiment.fusion.name,
-                 "absent" if self.scale is None else f"{self.scale.item():.4f}")
+                 "absent" if self.scale is None else f"{SCALE:.4f}")
 
     # the two ways in, used by training and retrieval alike -----------------------------------
     def split(self, image: Tensor, want_maps: bool = False) -> tuple[SplitFeatures, Tensor]:
@@ -118,9 +119,15 @@ class TextImageModel(nn.Module):
         tokens = self.visual_encoder(image).last_hidden_state
         return self.disentangle(tokens, want_maps), tokens
 
-    def embed(self, parts: SplitFeatures) -> tuple[Tensor, Tensor]:
-        """Pooled features → identity and clothing embeddings, (B, 256) each, unit norm."""
-        return (self.id_erasure(self.id_heads.image(parts.identity)),
+    def embed(self, parts: SplitFeatures, erase: bool = True) -> tuple[Tensor, Tensor]:
+        """Pooled features → identity and clothing embeddings, (B, 256) each, unit norm.
+
+        Args:
+            parts: pooled features.
+            erase: False gives identity as training made it, before the erasure.
+        """
+        identity = self.id_heads.image(parts.identity)
+        return (self.id_erasure(identity) if erase else identity,
                 self.cloth_heads.image(parts.cloth))
 
     def encode_image(self, image: Tensor | None) -> Tensor | None:
@@ -142,21 +149,27 @@ class TextImageModel(nn.Module):
     def _encode(self, text: Texts | None, heads: nn.Module) -> Tensor | None:
         if text is None:
             return None
-        embeds = heads.text(self.text_encoder([text] if isinstance(text, str) else list(text)))
+        embeds = heads.text(self.text_encoder(_listed(text)))
         return embeds[0] if isinstance(text, str) else embeds
 
     # the diagram ------------------------------------------------------------------------------
     def forward(self, image: Tensor | None = None, cloth_text: Texts | None = None,
                 id_text: Texts | None = None, want_maps: bool = False,
-                rival_text: list[str] | None = None) -> TextImageOutput:
-        """All outputs that the given inputs allow.
+                rival_text: Texts | None = None) -> TextImageOutput:
+        """All outputs that the given inputs allow; a single string is a list of one.
 
         `rival_text`, one wrong whole description a picture, asks for `match_logits`; the matcher
         learns from tokens without changing them.
 
         In a launch of several processes each passes its own rows, and every process gets the
         outputs of the whole batch.
+
+        Raises:
+            ReidlabError: batch sizes differ, or a rival text has nothing to be compared with.
         """
+        id_text, cloth_text, rival_text = map(_listed, (id_text, cloth_text, rival_text))
+        whole = _fitting(image=image, id_text=id_text, cloth_text=cloth_text,
+                         rival_text=rival_text)
         out = TextImageOutput()
         if image is not None:
             parts, tokens = self.split(image, want_maps)
@@ -177,10 +190,9 @@ class TextImageModel(nn.Module):
             fused = self.fusion(out.image_embeds, out.id_text_embeds)
             out.fused_embeds = self.scale * F.normalize(fused.vector, dim=-1)
             out.gate_weights = fused.gate_weights
-        whole = all(given is not None for given in (image, id_text, cloth_text))
         own = [f"{i} {c}".strip() for i, c in zip(id_text, cloth_text, strict=True)
-               ] if whole and not isinstance(id_text, str) else []
-        if self.alignment is not None and own:
+               ] if whole else []
+        if self.alignment is not None and whole:
             states, mask = self.text_encoder.states(own, self.text_encoder.config.max_length)
             out.token_similarity = self.alignment(gather(tokens), gather(states), gather(mask))
         if self.matcher is not None and rival_text is not None:
@@ -191,22 +203,39 @@ class TextImageModel(nn.Module):
         return out
 
     def set_reversal(self, alpha: float) -> bool:
-        """Set the strength of the gradient reversal; whether the design has one.
+        """Set the strength of the gradient reversal; whether the design has one that is on.
 
         Source: note 001 §2.8, ``update_alpha``.
         """
-        found = [m for m in self.modules() if isinstance(m, ReversedProjection)]
+        found = [m for m in self.modules() if isinstance(m, ReversedProjection) and m.reversed_]
         for module in found:
             module.alpha = alpha
         return bool(found)
 
-    def _pool_texts(self, id_text: Texts | None, cloth_text: Texts | None):
+    def _pool_texts(self, id_text: list[str] | None, cloth_text: list[str] | None):
         """Both kinds of caption through one pass of the text encoder."""
-        given = [[t] if isinstance(t, str) else list(t) for t in (id_text, cloth_text)
-                 if t is not None]
+        given = [t for t in (id_text, cloth_text) if t is not None]
         if not given:
             return None, None
         pooled = self.text_encoder(sum(given, []))
         pieces = [gather(piece) for piece in pooled.split([len(g) for g in given])]
         first = pieces.pop(0) if id_text is not None else None
         return first, pieces.pop(0) if cloth_text is not None else None
+
+
+def _listed(text: Texts | None) -> list[str] | None:
+    """Captions as a list; a single string is one of them."""
+    return text if text is None else [text] if isinstance(text, str) else list(text)
+
+
+def _fitting(**given) -> bool:
+    """Whether pictures come with both own captions; all that is given must be of one count."""
+    counts = {name: len(rows) for name, rows in given.items() if rows is not None}
+    if len(set(counts.values())) > 1:
+        raise ReidlabError("need one caption of each kind for every picture; got " + ", ".join(
+            f"{name} {count}" for name, count in counts.items()))
+    whole = {"image", "id_text", "cloth_text"} <= counts.keys()
+    if "rival_text" in counts and not whole:
+        raise ReidlabError("rival_text needs image, id_text and cloth_text beside it; got "
+                           + ", ".join(counts))
+    return whole

@@ -8,6 +8,7 @@ from torch import nn
 from reidlab.data.augmentation import to_tensor
 from reidlab.data.records import Split
 from reidlab.evaluation.dependence import dependence
+from reidlab.models.modes import evaluating
 
 
 class Monitor:
@@ -24,15 +25,15 @@ class Monitor:
 
     @torch.no_grad()
     def __call__(self, model: nn.Module) -> dict[str, float]:
-        """Dependence of identity and clothing on raw pooled features and on embeddings; gate."""
-        was_training = model.training
-        model.eval()
-        try:
+        """Dependence of identity and clothing on raw pooled features and on embeddings; gate.
+
+        Embeddings are those the losses read, before any erasure: that was fitted to the weights
+        of the last validation, and no curve of training should mix in a step taken after it.
+        """
+        with evaluating(model):
             parts, _ = model.split(self.image.to(next(model.parameters()).device))
             raw = dependence(parts.identity, parts.cloth)
-            embedded = dependence(*model.embed(parts))
-        finally:
-            model.train(was_training)
+            embedded = dependence(*model.embed(parts, erase=False))
         seen = {f"monitor/id_cloth_{name}": value for name, value in raw.items()}
         seen |= {f"monitor/embedding_{name}": value for name, value in embedded.items()}
         if parts.gate is not None:

@@ -3,9 +3,10 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import nn
-from transformers import BertConfig, BertTokenizer, ViTConfig
+from transformers import BertConfig, ViTConfig
 
 from reidlab.config import Experiment
+from reidlab.data.folders import write_folder
 from reidlab.data.loading import load
 from reidlab.data.records import Batch, TextImageData
 from reidlab.data.sampling import Batches
@@ -16,9 +17,11 @@ from reidlab.evaluation.embeddings import embed
 from reidlab.evaluation.protocols import score_as_dressed, validation_pictures
 from reidlab.evaluation.ranking import rank
 from reidlab.losses.total import TotalLoss
-from reidlab.models.building import build
+from reidlab.models.building import build, read_tokenizer
 from reidlab.runs.folder import RunFolder
 from reidlab.training.monitor import Monitor
+
+PENALISED = {"pooled": "monitor/id_cloth_cka", "embedding": "monitor/embedding_cka"}
 
 
 class TextImageTask:
@@ -50,19 +53,17 @@ class TextImageTask:
             model.identity_width, self.data.classes,
             len(model.text_encoder.tokens.tokenizer))
         self.model, self.tokens = model, model.text_encoder.tokens
-        self.monitor = Monitor(self.data.val)
+        self.monitor, self.progress = Monitor(self.data.val), 0.0
 
     def _tokenizer(self):
         """The run's own tokenizer: read from the run, else trained on the training captions."""
         if self.experiment.text.pretrained:
             return None
         if not self.run.tokenizer.exists() and self.accelerator.is_main_process:
-            part = self.run.path / ".tokenizer.part"
-            train_tokenizer([c for r in self.data.train.records
-                             for c in r.captions]).save_pretrained(part)
-            part.replace(self.run.tokenizer)
+            made = train_tokenizer([c for r in self.data.train.records for c in r.captions])
+            write_folder(self.run.tokenizer, made.save_pretrained)
         self.accelerator.wait_for_everyone()
-        return BertTokenizer.from_pretrained(self.run.tokenizer)
+        return read_tokenizer(self.run)
 
     def batch(self, step: int, shard: slice, progress: float) -> Batch:
         """The batch of one step; `shard` is this process's rows."""
@@ -71,6 +72,7 @@ class TextImageTask:
     def forward(self, model: nn.Module, batch: Batch, epoch: int, progress: float
                 ) -> tuple[dict, dict[str, float]]:
         """Loss terms of a batch, and what else is worth a line in the log."""
+        self.progress = progress  # the clock of the next look
         reversal = alpha_ramp(epoch)
         reversed_ = self.accelerator.unwrap_model(model).set_reversal(reversal)
         out = model(batch.image, cloth_text=batch.cloth_text[batch.shard],
@@ -78,7 +80,7 @@ class TextImageTask:
                     rival_text=batch.rival_text and batch.rival_text[batch.shard])
         terms = self.loss(out, batch, epoch, progress, self._words(batch))
         row = {}
-        if reversed_:
+        if reversed_ and self.loss.reads_clothing:
             row["reversal/alpha"] = reversal
         if out.id_logits is not None:
             right = out.id_logits.argmax(dim=1) == batch.pid
@@ -95,10 +97,13 @@ class TextImageTask:
                 "cloth": self.tokens.bag(batch.cloth_text).to(device)}
 
     def look(self, model: nn.Module) -> dict[str, float]:
-        """Dependence and gate on a held-out batch; the controller reads it."""
-        row = self.monitor(model)
-        if self.loss.controller is not None:
-            row["controller/multiple"] = self.loss.controller.look(row["monitor/embedding_cka"])
+        """Dependence and gate on a held-out batch. The controller reads the dependence of what is
+        penalised, once the penalty has set in."""
+        row, control = self.monitor(model), self.loss.controller
+        if control is not None:
+            row["controller/multiple"] = control.look(
+                row[PENALISED[self.loss.config.decouple_on]]
+            ) if self.loss.ramp(self.progress) > 0 else control.multiple.item()
         return row
 
     def validate(self, model: nn.Module) -> dict[str, float]:

@@ -16,6 +16,7 @@ from reidlab.losses.infrared_total import InfraredTotalLoss
 from reidlab.losses.metric import modality_gap
 from reidlab.losses.orthogonality import between_views
 from reidlab.models.building import build
+from reidlab.models.modes import evaluating
 from reidlab.runs.folder import RunFolder
 
 CONFIGS = {"dual_vit": ViTConfig, "resnet": ResNetConfig}
@@ -76,12 +77,8 @@ class VisibleInfraredTask:
     @torch.no_grad()
     def look(self, model: nn.Module) -> dict[str, float]:
         """Modality gap and likeness of the views on a held-out batch."""
-        was_training = model.training
-        model.eval()
-        try:
+        with evaluating(model):
             out = model(*(image.to(self.device) for image in self.held_out))
-        finally:
-            model.train(was_training)
         found = {"monitor/modality_gap": modality_gap(out.features[:len(out.modality)],
                                                       out.modality).item()}
         if len(out.branches) > 1:

@@ -45,6 +45,31 @@ def test_a_design_without_attention_has_no_branch_maps(data, images):
     assert branch_maps(build(mini("projection"), data.classes), images) == {}
 
 
+@pytest.mark.parametrize("mixer", ["conv", "window", "linformer"])
+def test_mixers_without_a_weight_for_each_token_give_no_maps(data, images, mixer):
+    """linformer weighs learned summaries; with as many of them as tokens (19), too."""
+    for features in (8, 19):
+        model = build(mini("attention", disentangle__mixer=mixer, disentangle__cross_layers=0,
+                           disentangle__features=features), data.classes).eval()
+        assert branch_maps(model, images) == {}
+        parts, _ = model.split(to_tensor(images), want_maps=True)
+        assert parts.maps == {"identity": [], "cloth": []}
+        assert torch.equal(parts.identity, model.split(to_tensor(images))[0].identity)
+
+
+@pytest.mark.parametrize(("mixer", "layers", "cross", "count"), [
+    ("attention", 1, 0, 1), ("attention", 2, 1, 3), ("performer", 1, 0, 1), ("attention", 0, 0, 0),
+    ("linformer", 2, 1, 1), ("window", 1, 1, 1), ("performer", 1, 1, 2)])
+def test_every_map_is_over_tokens(data, images, mixer, layers, cross, count):
+    model = build(mini("attention", disentangle__mixer=mixer, disentangle__self_layers=layers,
+                       disentangle__cross_layers=cross), data.classes)
+    maps = model.eval().split(to_tensor(images), want_maps=True)[0].maps
+    for found in maps.values():
+        assert [tuple(m.shape) for m in found] == [(4, 4, 19, 19)] * count
+        assert all(m.sum(dim=-1).sub(1).abs().max() < 1e-4 for m in found)
+    assert set(branch_maps(model, images)) == ({"identity", "cloth"} if count else set())
+
+
 def test_the_maps_are_those_the_encoder_used(data, images):
     """Values read with the last layer's weights by hand are what that layer put out."""
     model = build(mini(), data.classes).eval()

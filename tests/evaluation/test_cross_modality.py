@@ -97,6 +97,39 @@ def test_llcm_does_not_show_a_probe_its_own_camera():
 
 
 @pytest.mark.covers("V36")
+def test_llcm_counts_people_not_pictures():
+    """The own picture of the same camera, though nearest, is hidden. Before the other one stand
+    three pictures each of two people: rank 7 of pictures, 3 of people. Before the second probe's
+    stand ten pictures of five people: rank 11, and 6."""
+    convention = rules("llcm:DIR")
+    assert str(convention) == ("LLCM, infrared → visible; gallery 1 a person and camera; same "
+                               "person in the same camera skipped; R@k over people; 10 trials")
+    gallery = people((1, 4), (2, 1), (2, 2), (2, 4), (3, 1), (3, 2), (3, 4), (1, 7),
+                     (4, 1), (5, 1), (4, 2), (6, 5))
+    falling = np.linspace(0.9, 0.1, 12)[None]
+    found = score(falling, people((1, 4)), gallery, convention)
+    assert [found[k] for k in ("r1", "r5", "r10")] == [0, 1, 1]
+    assert (found["map"], found["minp"]) == pytest.approx((1 / 7, 1 / 7))
+    found = score(falling, people((6, 9)), gallery, convention)
+    assert [found[k] for k in ("r1", "r5", "r10")] == [0, 0, 1]
+    assert found["map"] == pytest.approx(1 / 12)
+
+
+def test_huge_scores_of_people_once_are_compared_exactly():
+    """Scores below any floor one would put in for hidden items, and integers no float tells
+    apart; the hidden person has the best of them."""
+    once = Protocol(data="", people_once=True, same_camera=False, **BOTH)
+    gallery, probe = people((1, 4), (1, 2), (2, 1), (3, 1)), people((1, 4))
+    lowest = np.finfo(np.float64).min
+    for near in ([[9e300, lowest / 2, lowest, lowest]], [[9e9, -2e9, -3e9, -3e9]]):
+        assert score(np.array(near), probe, gallery, once)["r1"] == 1
+    top = 2 ** 63 - 1
+    for near in (np.array([[top, top - 1, top - 2, 0]]), np.array([[9, 2, 1, 0]], np.uint8)):
+        assert score(near, probe, gallery, once)["r1"] == 1
+        assert score(near[:, [0, 2, 1, 3]], probe, gallery, once)["r1"] == 0
+
+
+@pytest.mark.covers("V36")
 def test_a_gallery_is_drawn_by_person_and_camera_and_the_same_every_time():
     shown = people(*[(pid, camera) for pid in range(3) for camera in (1, 2, 3) for _ in range(4)])
     convention = rules("sysu-mm01:DIR")

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
+from reidlab.errors import ReidlabError
 from reidlab.evaluation.chance import chance, expected
-from reidlab.evaluation.ranking import rank, with_random_ties
+from reidlab.evaluation.ranking import RankReport, rank, with_random_ties
 
 RNG = np.random.default_rng(0)
 
@@ -131,3 +132,95 @@ def test_random_ties_give_the_expected_score():
     # two items tie for the first place, one is right: R1 is one half on average
     found = with_random_ties(np.array([[1, 1, 0]] * 200), [0] * 200, [0, 1, 2], draws=20)
     assert found["r1"] == pytest.approx(0.5, abs=0.03)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int8, np.int64, np.uint64, np.float16, np.float32])
+def test_scores_of_any_kind_of_number_are_ranked_and_never_turned_around(kind):
+    """Matches stand at 1 and 3: precision 1 and 2/3, and the last match at rank 3."""
+    report = rank(np.array([[0, 5, 3]], kind), [0], [0, 0, 1])
+    assert values(report) == pytest.approx([1, 1, 1, (1 + 2 / 3) / 2, 2 / 3])
+    turned = rank(np.array([[True, False, False]]), [0], [0, 0, 1])  # a non-match ties with a match
+    assert values(turned) == pytest.approx([1, 1, 1, (1 + 2 / 3) / 2, 2 / 3])
+
+
+@pytest.mark.parametrize(("kind", "high"), [(np.uint64, 2 ** 64 - 1), (np.int64, 2 ** 63 - 1)])
+def test_large_integers_that_differ_by_one_are_never_equal(kind, high):
+    """As float64 the two scores would tie, and the non-match would count first."""
+    close = np.array([[high, high - 1]], kind)
+    assert rank(close, [0], [0, 1]).r1 == with_random_ties(close, [0], [0, 1])["r1"] == 1
+    assert rank(close, [0], [1, 0]).r1 == with_random_ties(close, [0], [1, 0])["r1"] == 0
+    lowest = np.array([[np.iinfo(kind).min, 3]], kind)
+    assert rank(lowest, [0], [0, 1]).r1 == 0 and rank(lowest, [0], [1, 0]).r1 == 1
+
+
+def test_scores_that_are_no_real_numbers_are_refused():
+    for wrong in (np.array([[1j, 2]]), np.array([["a", "b"]]), np.array([[None, 1]], object)):
+        with pytest.raises(ReidlabError, match="similarity must hold real numbers; got "):
+            rank(wrong, [0], [0, 1])
+
+
+def test_a_score_outside_zero_to_one_is_impossible():
+    assert RankReport(1.0, 1.0, 1.0, 0.0, 0.5, 1, 0, 3).r1 == 1
+    with pytest.raises(ReidlabError, match=r"map is 1\.1667, outside of \[0, 1\]"):
+        RankReport(1.0, 1.0, 1.0, 1.1667, 0.5, 1, 0, 3)
+    with pytest.raises(ReidlabError, match="minp is nan"):
+        RankReport(1.0, 1.0, 1.0, 0.5, float("nan"), 1, 0, 3)
+
+
+@pytest.mark.parametrize("kind", [int, np.uint8, float])
+def test_an_ignore_mask_of_zeros_and_ones_is_the_boolean_mask(kind):
+    """The best item is removed: the match stands first of two, not second of three."""
+    near, mask = np.array([[9.0, 5.0, 1.0]]), np.array([[1, 0, 0]], kind)
+    report = rank(near, [1], [2, 1, 2], mask)
+    assert values(report) == [1, 1, 1, 1, 1] == values(rank(near, [1], [2, 1, 2], mask > 0))
+    by_chance = chance([1], [2, 1, 2], mask)
+    assert by_chance == pytest.approx(expected(2, 1)) == chance([1], [2, 1, 2], mask > 0)
+    assert with_random_ties([[9, 5, 1]], [1], [2, 1, 2], mask)["r1"] == 1
+
+
+@pytest.mark.parametrize("wrong", [2, -1, 0.5, float("nan")])
+def test_an_ignore_mask_of_other_values_is_refused(wrong):
+    mask = np.array([[wrong, 0.0, 0.0]])
+    for ask in (lambda: rank(np.ones((1, 3)), [1], [2, 1, 2], mask),
+                lambda: chance([1], [2, 1, 2], mask),
+                lambda: with_random_ties(np.ones((1, 3)), [1], [2, 1, 2], mask)):
+        with pytest.raises(ReidlabError, match="ignore must hold True and False, or 1 and 0; got"):
+            ask()
+
+
+@pytest.mark.parametrize("wrong", [np.inf, -np.inf])
+def test_infinite_scores_are_refused_with_their_place(wrong):
+    for ask in (rank, with_random_ties):
+        with pytest.raises(ReidlabError, match=rf"holds {wrong}, first at \[0, 1\]"):
+            ask(np.array([[1.0, wrong, 0.0]]), [0], [0, 0, 1])
+
+
+def test_removed_items_stand_behind_no_score_however_low():
+    """A removed item that shares the lowest score must not count as ranked before the match."""
+    lowest = np.finfo(np.float64).min
+    near, mask = np.array([[lowest, lowest, 1.0]]), np.array([[False, True, False]])
+    assert values(rank(near, [0], [0, 1, 2], mask)) == [0, 1, 1, 0.5, 0.5]
+
+
+NOBODY = "no query has a match in the gallery; nothing can be scored"
+
+
+@pytest.mark.parametrize(("queries", "gallery", "hidden"), [
+    ([9, 8], [0, 1, 2], False), ([], [0, 1, 2], False), ([0, 1], [], False), ([], [], False),
+    ([0, 1], [0, 1, 2], True)])
+def test_queries_without_any_match_are_the_same_error_everywhere(queries, gallery, hidden):
+    near = np.zeros((len(queries), len(gallery)))
+    mask = np.ones(near.shape, bool) if hidden else None
+    for ask in (lambda: rank(near, queries, gallery, mask),
+                lambda: with_random_ties(near, queries, gallery, mask),
+                lambda: chance(queries, gallery, mask),
+                lambda: chance(queries, gallery, mask, people_once=True)):
+        with pytest.raises(ReidlabError, match=NOBODY):
+            ask()
+
+
+def test_shapes_that_do_not_fit_are_named_by_chance_and_ties_too():
+    with pytest.raises(ReidlabError, match=r"ignore \(Q, G\); got .*\(2,\), \(3,\), \(2, 2\)"):
+        chance([0, 1], [0, 1, 2], np.zeros((2, 2), bool))
+    with pytest.raises(ReidlabError, match=r"got \(2, 3\), \(2,\), \(2,\)"):
+        with_random_ties(np.zeros((2, 3)), [0, 1], [0, 1])

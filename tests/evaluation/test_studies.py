@@ -1,4 +1,6 @@
 """Known changes to pictures, and what the measures make of them."""
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -6,7 +8,7 @@ from reidlab.data.loading import draw
 from reidlab.data.records import Split
 from reidlab.data.world import World
 from reidlab.evaluation.embeddings import embed
-from reidlab.evaluation.protocols import score_as_dressed
+from reidlab.evaluation.protocols import described, score_as_dressed
 from reidlab.evaluation.ranking import rank
 from reidlab.evaluation.studies import (
     blurred,
@@ -80,8 +82,19 @@ def test_every_layer_is_read(attention, data):
 def test_clothing_is_a_second_clue_and_zero_is_the_ranking_by_identity(run, data):
     found = embed(load(run), data.test)
     scores = similar_by_clothes(found, (0.0, 0.5, 1.0))
-    by_id = rank(*score_as_dressed(found, 0.0)["text_to_image"])
-    assert scores[0]["map"] == by_id.map and len({s["map"] for s in scores}) == 3
+    keep = described(found.records)
+    said = keep[found.picture]
+    clues = [(text[said].astype(np.float64) @ image[keep].T.astype(np.float64)) for text, image in (
+        (found.id_text, found.id_image), (found.cloth_text, found.cloth_image))]
+    for row, weight in zip(scores, (0.0, 0.5, 1.0), strict=True):
+        plain = rank(clues[0] + weight * clues[1], found.pids[found.picture][said],
+                     found.pids[keep])
+        assert row["cloth_weight"] == weight
+        assert (row["r1"], row["map"]) == pytest.approx((plain.r1, plain.map), abs=1e-3)
+    shuffled = np.random.default_rng(0).permutation(found.cloth_image)
+    other = similar_by_clothes(dataclasses.replace(found, cloth_image=shuffled), (0.0, 1.0))
+    assert other[0] == scores[0] and other[1] != scores[2]
+    assert len({s["map"] for s in scores}) == 3
 
 
 @pytest.mark.covers("R17")

@@ -1,9 +1,12 @@
 """The plateau controller raises, bounds, and survives a checkpoint."""
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from reidlab.losses.controller import PlateauController
 from reidlab.losses.total import TotalLoss
+from reidlab.training.text_image import TextImageTask
 from tests.conftest import mini
 
 
@@ -24,3 +27,52 @@ def test_its_state_is_part_of_the_loss_and_scales_decouple_alone():
     again.load_state_dict(loss.state_dict())
     assert again.controller.multiple == 3 and torch.isinf(again.controller.best)
     assert again.controller(0.5) == 1.5
+
+
+def looking(readings, **changes):
+    """A task that looks at given readings of the monitor, at each share of training in turn."""
+    task = TextImageTask.__new__(TextImageTask)
+    task.loss = TotalLoss(mini("corrected", loss__decouple_controller="true", **changes).loss,
+                          128, 256)
+    found = []
+    for progress, reading in readings:
+        task.monitor, task.progress = lambda model, reading=reading: dict(reading), progress
+        found.append(task.look(SimpleNamespace())["controller/multiple"])
+    return found
+
+
+def both(raw, embedded):
+    return {"monitor/id_cloth_cka": raw, "monitor/embedding_cka": embedded}
+
+
+@pytest.mark.covers("L14")
+def test_it_does_not_count_while_its_penalty_is_off():
+    """Six looks without a fall before the penalty sets in at .4 raise nothing and are forgotten;
+    then three are needed, as ever, after the first."""
+    early = [(0.05 * k, both(0.5, 0.5)) for k in range(6)] + [(0.4, both(0.5, 0.5))]
+    late = [(p, both(0.5, 0.5)) for p in (0.45, 0.5, 0.55, 0.6)]
+    assert looking(early + late) == [1] * 7 + [1, 1, 1, 1.5]
+    at_once = looking([(p, both(0.5, 0.5)) for p in (0.0, 0.1, 0.2, 0.3)],
+                      loss__decouple_from=0.0, loss__decouple_ramp=0.0)
+    assert at_once == [1, 1, 1, 1.5]
+
+
+@pytest.mark.covers("L14")
+@pytest.mark.parametrize(("penalised", "raised"), [("pooled", True), ("embedding", False)])
+def test_it_watches_what_is_penalised(penalised, raised):
+    """The pooled features stay dependent while the embeddings part."""
+    readings = [(0.7, both(0.5, 0.5 - 0.1 * k)) for k in range(4)]
+    assert looking(readings, loss__decouple_on=penalised)[-1] == (1.5 if raised else 1)
+
+
+def test_the_share_of_training_is_the_one_of_the_last_step(data):
+    """What the loop hands to the forward pass is what the next look goes by."""
+    seen = SimpleNamespace(id_logits=None, gate_weights=None)
+    task = TextImageTask.__new__(TextImageTask)
+    task.experiment = mini("corrected", loss__weights__words=0.0)
+    task.accelerator = SimpleNamespace(unwrap_model=lambda model: SimpleNamespace(
+        set_reversal=lambda alpha: False))
+    task.loss = type("Loss", (), {"adversary": None, "__call__": lambda self, *given: {}})()
+    batch = SimpleNamespace(image=None, cloth_text=[], id_text=[], rival_text=None, shard=slice(0))
+    task.forward(lambda *given, **named: seen, batch, 3, 0.25)
+    assert task.progress == 0.25

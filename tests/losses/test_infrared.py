@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from reidlab.config import InfraredLoss, InfraredWeights
+from reidlab.data.pair_sampling import PairBatches
+from reidlab.data.pairs import draw_pair
 from reidlab.errors import ReidlabError
 from reidlab.losses.clustering import OnlineClusters
 from reidlab.losses.contrastive import multi_positive
@@ -16,6 +18,7 @@ from reidlab.losses.infrared_total import InfraredTotalLoss
 from reidlab.losses.metric import batch_hard_triplet, centre_pairs, modality_gap
 from reidlab.losses.orthogonality import between_patches, between_views, between_views_inner
 from reidlab.models.visible_infrared import InfraredOutput
+from tests.conftest import mini
 
 LABELS = torch.tensor([0, 0, 1, 1, 2, 2, 0, 0, 1, 1, 2, 2])
 MODALITY = torch.tensor([0] * 6 + [1] * 6)
@@ -102,8 +105,20 @@ def test_the_signed_inner_product_is_unbounded_below():
 
 @pytest.mark.covers("V35", "V33")
 def test_k_patches_pushed_apart_cancel_in_the_mean():
-    """n orthogonal unit patches have a mean of norm 1/√n: what is pooled is what was weakened."""
-    assert torch.eye(16).mean(dim=0).norm().item() == pytest.approx(0.25)
+    """Patches that nearly agree are pooled at full length. The printed form makes them orthogonal,
+    and n orthogonal unit patches have a mean of norm 1/√n: what is pooled is what was weakened."""
+    tokens = nn.Parameter(rows(0, 1, 64) + 0.3 * rows(1, 3 * 16, 64).view(3, 16, 64))
+
+    def pooled():
+        return F.normalize(tokens.detach(), dim=-1).mean(dim=1).norm(dim=-1)
+    assert (pooled() > 0.9).all()
+    step = torch.optim.Adam([tokens], lr=0.02)
+    for _ in range(400):
+        step.zero_grad()
+        between_patches(tokens).backward()
+        step.step()
+    assert between_patches(tokens).item() < 0.01
+    assert pooled().tolist() == pytest.approx([1 / 16 ** 0.5] * 3, rel=0.02)
 
 
 @pytest.mark.slow
@@ -139,7 +154,8 @@ def test_k1_the_printed_form_parts_patches_and_the_heads_stay_alike():
         lambda out: between_views(out.branches)))
     assert printed[0] < 0.6 * plain[0]            # patches are pushed apart,
     assert printed[1] > 10 * mended[1]            # views are not,
-    assert mended[1] < 0.1 * plain[1]             # as the other form shows
+    assert mended[1] < 0.1 * plain[1]             # as the other form shows,
+    assert printed[2] > 0.9 * plain[2] > mended[2] / 0.9  # and heads tell of each other as before
 
 
 @pytest.mark.covers("V20")
@@ -213,6 +229,30 @@ def test_patches_of_one_shot_find_each_other():
     out.patches = torch.cat([seen, seen.flip(1)])
     assert near < 0.01 and loss(out, LABELS, aligned=True)["patches"].item() > 1
     assert "patches" not in loss(out, LABELS)
+
+
+@pytest.mark.covers("V27")
+def test_patches_of_people_without_a_name_are_not_pulled_together(cache):
+    """While named pairs are one shot, the other rows are two people drawn apart."""
+    experiment = mini("embednet_corrected", data__labelled=0.5, data__paired=1.0)
+    pair = draw_pair(0, (96, 48), "train", experiment.data.people, experiment.data.shots)
+    batches = PairBatches(pair, experiment)
+    visible, infrared, _ = batches.pick(0, progress=0.0)
+    batch, count = batches(0, progress=0.0), len(visible)
+    shot = [(r.pid, r.path.split("/")[-1]) for r in pair.visible.records]
+    one = torch.tensor([shot[a] == shot[b] for a, b in zip(visible, infrared, strict=True)])
+    named = batch.pid[:count] >= 0
+    assert batch.aligned and one[named].all() and not one[~named].all() and (~named).sum() >= 8
+    only = InfraredWeights(patches=1.0, cls=0, triplet=0, cpm=0, orthogonality=0)
+    loss, out = InfraredTotalLoss(InfraredLoss(weights=only)), output()
+    out.patches = rows(3, 2 * count * 4).view(2 * count, 4, 8).requires_grad_()
+    found = loss(out, batch.pid, aligned=True)["patches"]
+    found.backward()
+    assert (out.patches.grad.abs().sum(dim=(1, 2)) > 0).tolist() == (batch.pid >= 0).tolist()
+    seen = out.patches.detach()[batch.pid >= 0]
+    seen = (seen - seen.mean(dim=(0, 1))).view(2, -1, 8)
+    place = torch.arange(seen.shape[1])
+    assert found.item() == multi_positive(*seen, place, place, temperature=0.1).item()
 
 
 def test_triplets_and_centres_may_wait():

@@ -11,13 +11,13 @@ from tests.conftest import mini
 
 
 def planted(b=8, n=12, length=5, dim=32):
-    """Word k of a text belongs to patch `place[b, k]` of its picture."""
+    """Word k of a text belongs to patch `place[b, k]` of its picture; CLS stands before them."""
     torch.manual_seed(0)
     words = torch.randn(b, length, dim)
     place = torch.stack([torch.randperm(n)[:length] for _ in range(b)])
     tokens = 0.3 * torch.randn(b, n, dim)
     tokens.scatter_add_(1, place[..., None].expand(-1, -1, dim), words)
-    return tokens, words, torch.ones(b, length), place
+    return torch.cat([words[:, :1], tokens], dim=1), words, torch.ones(b, length), place
 
 
 @pytest.mark.covers("F13")
@@ -29,6 +29,21 @@ def test_words_find_their_patch_and_pictures_their_text():
     similarity = align(tokens, words, mask)
     assert similarity.shape == (8, 8) and (similarity.argmax(dim=1) == torch.arange(8)).all()
     assert similarity.abs().max() <= 1 + 1e-6
+
+
+@pytest.mark.parametrize("light", [False, True])
+def test_no_word_picks_cls(light):
+    """CLS is no place: whatever it holds, even the word itself, changes nothing."""
+    tokens, words, mask, _ = planted()
+    align = TokenAlignment(32, light)
+    align.text.load_state_dict(align.image.state_dict())
+    other = tokens.clone()
+    other[:, 0] = 100 * torch.randn(8, 32)
+    assert align.patches(tokens).shape[1] == (6 if light else 12)
+    assert align.maps(tokens, words).shape == (8, 6 if light else 12, 5)
+    for read in (lambda t: align.patches(t), lambda t: align.maps(t, words),
+                 lambda t: align(t, words, mask)):
+        assert torch.equal(read(tokens), read(other))
 
 
 @pytest.mark.covers("F13")

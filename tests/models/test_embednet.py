@@ -141,26 +141,43 @@ def test_aggregation_starts_as_the_identity_and_then_hears_the_lower_view():
     assert (block.eval()(high, low) - block(high, other)).abs().max() > 1e-4
 
 
+def awake(part):
+    """A block past its first step: a BatchNorm that starts at zero would let nothing through."""
+    with torch.no_grad():
+        part.out.norm.weight.normal_()
+        part.out.norm.running_mean.normal_()
+        part.out.norm.running_var.uniform_(0.5, 2)
+    return part.eval()
+
+
 @pytest.mark.covers("V5")
 def test_non_local_blocks_against_slow_loops():
+    """Channels ask channels and are divided by their number, positions ask positions and by
+    theirs; then Linear, BatchNorm, and the block's own input is added."""
     torch.manual_seed(0)
-    block = MFA(6, 4).eval()
+    block = MFA(6, 4)
     high, low = torch.randn(2, 5, 6), torch.randn(2, 5, 4)
-    part = block.channels
+    part = awake(block.channels)
     q, k, v = part.query(high), part.key(low), part.value(low)
     slow = torch.zeros(2, 5, 4)
     for r in range(2):
         for c in range(4):
             for d in range(4):
                 slow[r, :, c] += (q[r, :, c] @ k[r, :, d]) / 4 * v[r, :, d]
-    scores = q.transpose(1, 2) @ k
-    assert torch.allclose(v @ (scores / 4).transpose(1, 2), slow, atol=1e-5)
-    part = block.positions
-    q, k, v = part.query(high), part.key(low), part.value(low)
+    asked = part(high, low)
+    assert torch.allclose(asked, high + part.out(slow), atol=1e-5)
+    assert (asked - high).abs().max() > 0.1
+    part = awake(block.positions)
+    q, k, v = part.query(asked), part.key(low), part.value(low)
     slow = torch.stack([torch.stack([sum((q[r, i] @ k[r, j]) / 5 * v[r, j] for j in range(5))
                                      for i in range(5)]) for r in range(2)])
-    scores = q @ k.transpose(1, 2)
-    assert torch.allclose(scores / 5 @ v, slow, atol=1e-5)
+    found = part(asked, low)
+    assert torch.allclose(found, asked + part.out(slow), atol=1e-5)
+    assert (found - asked).abs().max() > 0.1
+    assert torch.equal(block.eval()(high, low), found)  # channels first, then positions
+    norm, linear = part.out.norm, part.out.linear
+    by_hand = (linear(slow) - norm.running_mean) / (norm.running_var + norm.eps).sqrt()
+    assert torch.allclose(part.out(slow), by_hand * norm.weight + norm.bias, atol=1e-5)
 
 
 @pytest.mark.covers("V12", "V11", "V29")

@@ -149,7 +149,7 @@ def test_corrected_gives_each_stream_heads_and_batch_statistics_of_its_own():
     apart(picture(4), cloth_text=CLOTHES * 2, id_text=IDS * 2)
     means = [h.image_head[1].running_mean for h in (apart.id_heads, apart.cloth_heads)]
     assert not torch.allclose(*means)
-    with pytest.raises(ValueError, match="unknown heads.name 'deep'; known: joint, merged, linear"):
+    with pytest.raises(ValueError, match="heads.name is 'deep'; known: joint, merged, linear"):
         build(preset("corrected", heads__name="deep"))
 
 
@@ -268,7 +268,8 @@ def test_reversal_is_set_on_every_design_that_has_one():
 
 @pytest.mark.covers("E17")
 def test_any_part_is_swapped_by_config_alone():
-    for changes in ({"disentangle__name": "queries"}, {"fusion__name": "attention_gated"},
+    no_gate = {"disentangle__name": "queries", "loss__weights__gate_regularization": 0.0}
+    for changes in (no_gate, {"fusion__name": "attention_gated"},
                     {"fusion__name": "mamba_tokens"}, {"text__pooling": "attention"},
                     {"disentangle__pooling": "max"}):
         model = build(preset("attention", **changes), classes=4).eval()
