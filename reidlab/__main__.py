@@ -11,10 +11,21 @@ from pathlib import Path
 
 from reidlab.errors import ReidlabError
 
+BY_OPTION = {  # fields with an option of their own
+    "seed": "use --seed (compare: --seeds)", "data.source": "use --data", "size": "use --size",
+    "name": "a design is named by its preset"}
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong with an option in one line, as for everything else."""
+
+    def error(self, message: str):
+        raise ReidlabError(f"{' '.join(message.split())}; see {self.prog} --help")
+
 
 def parser() -> argparse.ArgumentParser:
     """All commands and their options."""
-    top = argparse.ArgumentParser(prog="reidlab", description=__doc__.splitlines()[0])
+    top = _Parser(prog="reidlab", description=__doc__.splitlines()[0])
     top.add_argument("-v", "--verbose", action="store_true", help="say which paths are taken")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
@@ -27,28 +38,26 @@ def parser() -> argparse.ArgumentParser:
         return found
 
     def settings(one: argparse.ArgumentParser) -> None:
+        one.add_argument("--size", default="tiny", help="tiny, small or base")
+        one.add_argument("--data", default="drawn", help="drawn, or LAYOUT:DIR")
         one.add_argument("--set", dest="changes", action="extend", nargs="+", default=[],
                          metavar="PART.FIELD=VALUE", help="change any field of the experiment")
 
     one = command("train", _train, "train a preset, or go on where its run stands")
     one.add_argument("preset")
     one.add_argument("--run", dest="folder", required=True, help="folder of the run")
-    one.add_argument("--size", default="tiny", help="tiny, small or base")
-    one.add_argument("--data", default="drawn", help="drawn, or LAYOUT:DIR")
     one.add_argument("--seed", type=int, default=0)
     settings(one)
     one = command("compare", _compare, "train designs × seeds and lay them side by side")
     one.add_argument("presets", nargs="+", help="designs; the last is compared with each other")
     one.add_argument("--out", dest="folder", required=True, help="folder of all runs")
     one.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    one.add_argument("--size", default="tiny", help="tiny, small or base")
     one.add_argument("--at-once", type=int, help="runs side by side; default: one a core, or a GPU")
     settings(one)
     one = command("sweep", _sweep, "train every combination of some fields and name the best")
     one.add_argument("preset")
     one.add_argument("grid", nargs="+", metavar="PART.FIELD=VALUE,VALUE", help="fields to vary")
     one.add_argument("--out", dest="folder", required=True, help="folder of all runs")
-    one.add_argument("--size", default="tiny", help="tiny, small or base")
     one.add_argument("--seed", type=int, default=0)
     one.add_argument("--at-once", type=int, help="runs side by side; default: one a core, or a GPU")
     settings(one)
@@ -76,8 +85,8 @@ def parser() -> argparse.ArgumentParser:
                   actions)
     one.add_argument("folder", metavar="DIR")
     one.add_argument("--layout", default="cuhk-pedes", help=layouts)
-    one = command("run", _run, "execute a notebook from a clean kernel and show its progress")
-    one.add_argument("notebook")
+    one = command("run", _run, "execute notebooks from a clean kernel and show their progress")
+    one.add_argument("notebooks", nargs="+", metavar="NOTEBOOK")
     one = command("bench", _bench, "what costs how much, as ratios within one run")
     one.add_argument("--rounds", type=int, default=7, help="turns of each comparison")
     command("doctor", _doctor, "what is installed, and which path is taken")
@@ -86,33 +95,38 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit status."""
-    options = parser().parse_args(arguments)
-    logging.basicConfig(level=logging.INFO if options.verbose else logging.WARNING,
-                        format="%(message)s")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     try:
+        options = parser().parse_args(arguments)
+        logging.basicConfig(level=logging.INFO if options.verbose else logging.WARNING,
+                            format="%(message)s")
         result, text = options.run(options)
     except ReidlabError as fault:
-        print(f"reidlab: {fault}", file=sys.stderr)
-        return 2
+        return _refused(str(fault))
     except MemoryError:
-        print("reidlab: not enough memory; lower training.batch_size or data.people",
-              file=sys.stderr)
-        return 2
+        return _refused("not enough memory; lower training.batch_size or data.people")
     except KeyboardInterrupt:
-        print("reidlab: stopped; the same command goes on from the last checkpoint",
-              file=sys.stderr)
+        _refused("stopped; the same command goes on from the last checkpoint")
         return 130
     if os.environ.get("RANK", "0") == "0":
-        print(json.dumps(result) if options.json else text)
+        print(json.dumps(result) if options.json else _printable(text))
     return 1 if isinstance(result, dict) and result.get("failed") else 0
+
+
+def _refused(why: str) -> int:
+    """One line on stderr, whatever a name or a message of a library holds."""
+    print(f"reidlab: {_printable(' '.join(why.split()))}", file=sys.stderr)
+    return 2
+
+
+def _printable(text: str) -> str:
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _train(options):
     from reidlab.presets import preset
     from reidlab.training.loop import train
-    experiment = preset(options.preset, options.size, data__source=options.data,
-                        seed=options.seed, **_changes(options))
+    experiment = preset(options.preset, options.size, seed=options.seed, **_changes(options))
     report = train(experiment, options.folder)
     if "stopped_at" in report:
         return report, (f"stopped at step {report['stopped_at']}; the same command goes on")
@@ -120,20 +134,25 @@ def _train(options):
 
 
 def _changes(options) -> dict:
-    changes = {}
+    """What --data and --set change, with two underscores for a dot."""
+    changes = {"data__source": options.data}
     for change in options.changes:
         name, equals, value = change.partition("=")
-        if not equals:
-            raise ReidlabError(f"--set needs part.field=value; got {change!r}")
-        changes[name.replace(".", "__")] = value
+        if not equals or not name:
+            raise ReidlabError(f"--set needs part.field=value; got {change!r:.60}")
+        if name in BY_OPTION:
+            raise ReidlabError(f"--set {name}: {BY_OPTION[name]}")
+        key = name.replace(".", "__")
+        if key in changes:
+            raise ReidlabError(f"--set {name} is given twice; give it once")
+        changes[key] = value
     return changes
 
 
 def _compare(options):
     from reidlab.comparing import compare, markdown
     table = compare(options.presets, options.seeds, options.folder, options.size,
-                    _changes(options), options.at_once,
-                    look=lambda running: print("training:", ", ".join(running), file=sys.stderr))
+                    _changes(options), options.at_once, quiet=False)
     return table, markdown(table)
 
 
@@ -143,11 +162,12 @@ def _sweep(options):
     for field in options.grid:
         name, equals, values = field.partition("=")
         if not equals or not values:
-            raise ReidlabError(f"a field to vary needs part.field=value,value; got {field!r}")
+            raise ReidlabError(f"a field to vary needs part.field=value,value; got {field!r:.60}")
+        if name in BY_OPTION:
+            raise ReidlabError(f"{name} cannot be varied: {BY_OPTION[name]}")
         grid[name] = values.split(",")
     found = sweep(options.preset, grid, options.folder, options.size, _changes(options),
-                  options.seed, options.at_once,
-                  look=lambda running: print("training:", ", ".join(running), file=sys.stderr))
+                  options.seed, options.at_once, quiet=False)
     return found, markdown(found)
 
 
@@ -165,9 +185,10 @@ def _table(reports: list[dict]) -> str:
 def _search(options):
     from reidlab.evaluation.search import search
     from reidlab.plots.people import draw_hits
-    hits = search(options.folder, options.text, options.k, options.gallery)
+    text = _printable(options.text)
+    hits = search(options.folder, text, options.k, options.gallery)
     picture = Path(options.draw or Path(options.folder) / "search.png")
-    draw_hits(hits, options.text, picture)
+    draw_hits(hits, text, picture)
     lines = ["rank  score     id  cloth  picture"] + [
         f"{n:4d} {h.score:6.3f} {h.id_score:6.3f} {h.cloth_score:6.3f}  {h.path}"
         for n, h in enumerate(hits, start=1)]
@@ -192,8 +213,6 @@ def _export(options):
     except ValueError:
         raise ReidlabError(f"--picture takes HEIGHTxWIDTH such as 96x48; got "
                            f"{options.picture!r}") from None
-    if min(options.people, options.held_out) < 2 or options.shots < 1:
-        raise ReidlabError("--people and --held-out must be at least 2, --shots at least 1")
     count = export_drawn(Path(options.folder), options.layout, (height, width), options.people,
                          options.held_out, options.shots, options.seed, f".{options.format}")
     return {"folder": options.folder, "pictures": count}, (
@@ -203,8 +222,14 @@ def _export(options):
 
 def _run(options):
     from reidlab.executing import execute
-    failed = execute(Path(options.notebook))
-    return {"notebook": options.notebook, "failed": failed}, failed or f"{options.notebook}: ran"
+    failed, ran = "", []
+    for name in options.notebooks:
+        failed = execute(Path(name))
+        if failed:
+            break
+        ran.append(name)
+    return {"notebooks": options.notebooks, "failed": failed}, failed or (
+        f"{', '.join(ran)}: ran")
 
 
 def _bench(options):

@@ -6,14 +6,14 @@ from collections.abc import Callable
 
 import torch
 
-from reidlab.config import Experiment, Fusion
-from reidlab.data.loading import load
-from reidlab.data.sampling import Batches
+from reidlab.beside import WAITING, speed_of, training_step
+from reidlab.changes import change
+from reidlab.config import Fusion
 from reidlab.data.world import World
 from reidlab.disentangle.efficient import LinformerAttention, PerformerAttention
+from reidlab.errors import ReidlabError
 from reidlab.fusion import TOKEN_FUSIONS
-from reidlab.fusion.selective_scan import Mamba
-from reidlab.losses.total import TotalLoss
+from reidlab.fusion.selective_scan import linear_recurrence
 from reidlab.models.building import build
 from reidlab.presets import preset
 
@@ -22,21 +22,34 @@ def compare_times(first: Callable, second: Callable, rounds: int = 7) -> dict:
     """Median seconds of two calls, taken in turns, and the median of their ratio by turn."""
     for call in (first, second):
         call()
-    turns = []
-    for _ in range(rounds):
-        turn = []
-        for call in (first, second):
-            began = time.perf_counter()
-            call()
-            turn.append(time.perf_counter() - began)
-        turns.append(turn)
+    return in_turns(lambda: _timed(first), lambda: _timed(second), rounds)
+
+
+def in_turns(first: Callable[[], float], second: Callable[[], float], rounds: int) -> dict:
+    """Medians of two measurements in seconds, taken in turns, and of their ratio by turn."""
+    turns = [(first(), second()) for _ in range(rounds)]
     one, two = zip(*turns, strict=True)
     return {"first_s": statistics.median(one), "second_s": statistics.median(two),
             "ratio": statistics.median(b / a for a, b in turns)}
 
 
+def _timed(call: Callable) -> float:
+    began = time.perf_counter()
+    call()
+    return time.perf_counter() - began
+
+
 def bench(rounds: int = 7) -> list[dict]:
-    """All comparisons: ``[{"what", "first", "second", "first_s", "second_s", "ratio"}]``."""
+    """All comparisons: ``[{"what", "first", "second", "first_s", "second_s", "ratio"}]``.
+
+    Args:
+        rounds: turns of each comparison; those that need processes of their own take half.
+
+    Raises:
+        ReidlabError: no rounds.
+    """
+    if not 1 <= rounds <= 1000:
+        raise ReidlabError(f"--rounds must be from 1 to 1000; got {rounds}")
     torch.manual_seed(0)
     found = []
 
@@ -48,53 +61,42 @@ def bench(rounds: int = 7) -> list[dict]:
     without = dataclasses.replace(experiment, loss=dataclasses.replace(
         experiment.loss, weights=dataclasses.replace(experiment.loss.weights, cloth_match=0.0,
                                                      decouple=0.0)))
-    add("a training step", ("without clothing match and decoupling", _step(without)),
-        ("with both", _step(experiment)))
+    add("a training step", ("without clothing match and decoupling", training_step(without)),
+        ("with both", training_step(experiment)))
     exact = torch.nn.MultiheadAttention(128, 4, batch_first=True)
     for tokens in (64, 1024):
         x = torch.randn(4, tokens, 128)
         for name, layer in (("performer, 64 features", PerformerAttention(128, 4, 64)),
                             ("linformer, 64 summaries", LinformerAttention(128, 4, tokens, 64))):
             add(f"attention over {tokens} tokens",
-                ("exact", lambda x=x: exact(x, x, x, need_weights=True)),
+                ("exact", lambda x=x: exact(x, x, x, need_weights=False)),
                 (name, lambda x=x, layer=layer: layer(x, x, x)))
     image, text, mask = torch.randn(64, 19, 128), torch.randn(64, 40, 128), torch.ones(64, 40)
     fusions = {name: kind(Fusion(layers=1), 128).eval() for name, kind in TOKEN_FUSIONS.items()}
     add("fusion of 19 image and 40 text tokens", *(
         (name, lambda fusion=fusion: fusion(image, text, mask))
         for name, fusion in sorted(fusions.items())))
-    scan, sequence = Mamba(128), torch.randn(8, 256, 128)
-    add("a scan of 256 steps", ("all at once", lambda: scan(sequence)),
-        ("step by step", lambda: [scan(sequence[:, k:k + 1]) for k in range(256)]))
-    model = build(experiment, 10).eval()
+    decay, drive = torch.rand(256, 8, 256, 16), torch.randn(256, 8, 256, 16)
+    add("a scan of 256 steps", ("all at once", lambda: linear_recurrence(decay, drive)),
+        ("step by step", lambda: step_by_step(decay, drive)))
+    model = build(change(experiment, {"text.max_length": 100}), 10).eval()
     said = ["A tall man with red hair, wearing a blue coat and black jeans."] * 64
     add("64 captions", ("padded to 64 tokens", lambda: model.text_encoder(said, length=64)),
-        ("padded to 100 tokens", lambda: build_longer(model, said)))
+        ("padded to 100 tokens", lambda: model.text_encoder(said, length=100)))
     small, large = World(0, (96, 48)), World(0, (224, 112))
     add("50 drawn pictures", ("96 × 48", lambda: [small.draw(k, k, 0) for k in range(50)]),
         ("224 × 112", lambda: [large.draw(k, k, 0) for k in range(50)]))
-    return found
+    return found + [{"what": what, "first": first, "second": second}
+                    | in_turns(speed_of(first), speed_of(second), max(1, rounds // 2))
+                    for what, first, second in WAITING]
 
 
-def build_longer(model, said: list[str]) -> torch.Tensor:
-    """The same captions padded to 100 tokens, by repeating position codes of the longest 64."""
-    bert = model.text_encoder.bert
-    ids, mask = model.text_encoder.tokens(said, 100)
-    positions = torch.arange(100).clamp(max=bert.config.max_position_embeddings - 1)
-    return bert(input_ids=ids, attention_mask=mask,
-                position_ids=positions.expand(len(said), -1)).last_hidden_state
-
-
-def _step(experiment: Experiment) -> Callable:
-    """One forward and backward pass on a fixed batch."""
-    data = load(experiment.data, (experiment.image.height, experiment.image.width))
-    batch, model = Batches(data.train, experiment)(0), build(experiment, data.classes)
-    loss = TotalLoss(experiment.loss, model.text_encoder.dim, experiment.heads.embedding)
-
-    def step():
-        out = model(batch.image, cloth_text=batch.cloth_text, id_text=batch.id_text)
-        loss(out, batch, 1)["total"].backward()
-    return step
+def step_by_step(decay: torch.Tensor, drive: torch.Tensor) -> torch.Tensor:
+    """`linear_recurrence` as its formula reads, one time step after the other: (L, …) → (L, …)."""
+    states = [drive[0]]
+    for forget, add in zip(decay[1:], drive[1:], strict=True):
+        states.append(forget * states[-1] + add)
+    return torch.stack(states)
 
 
 def markdown(found: list[dict]) -> str:

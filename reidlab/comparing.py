@@ -1,17 +1,20 @@
 """Designs × seeds, trained resumably and laid side by side with their spread."""
-import json
 import statistics
 from itertools import combinations, pairwise
 from pathlib import Path
 
+from scipy.stats import t
+
+from reidlab.changes import to_dict
 from reidlab.config import Experiment, InfraredExperiment
 from reidlab.errors import ReidlabError
-from reidlab.files import write_json
+from reidlab.files import read_json, write_json, write_whole
 from reidlab.plots.comparison import comparison_figure
 from reidlab.plots.style import save_figure
 from reidlab.presets import preset
 from reidlab.runs.folder import RunFolder
 from reidlab.training.launch import train_all
+from reidlab.training.progress import RunsBar
 
 COSTS = {
     "parameters (M)": ("parameters",),
@@ -55,13 +58,13 @@ VISIBLE_INFRARED = {
 }
 SCORES = {Experiment.task: TEXT_IMAGE, InfraredExperiment.task: VISIBLE_INFRARED}
 MILLIONS = (("parameters",), ("multiplications",))
-T_95 = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78}  # two-sided 95 % of Student's t, by number of seeds
 
 
 def compare(presets: list[str], seeds: list[int], folder: str | Path, size: str = "tiny",
-            changes: dict | None = None, at_once: int | None = None, look=lambda running: None
-            ) -> dict:
+            changes: dict | None = None, at_once: int | None = None, quiet: bool = True) -> dict:
     """Train what is missing; write ``table.json``, ``table.md`` and the figure ``comparison``.
+
+    A run is used again only where its experiment is equal field by field.
 
     Args:
         presets: designs by name.
@@ -70,48 +73,61 @@ def compare(presets: list[str], seeds: list[int], folder: str | Path, size: str 
         size: of every design.
         changes: fields changed in every design.
         at_once: runs side by side; see `train_all`.
-        look: called now and then with the names that train.
+        quiet: no progress bar.
 
     Returns:
-        ``{"designs": {name: {score: {mean, low, high, values}}}, "against": …, "control": …}``:
-        `against` holds paired differences of the last design to each other one with their 95 %
-        interval over seeds, `control` the largest difference between two seeds of one design:
-        A against A, what no design has to thank for.
+        ``{"designs": {name: {score: {mean, low, high, values}}}, "against": …, "control": …,
+        "experiments": …}``: `against` holds paired differences of the last design to each other
+        one with their 95 % interval over seeds, `control` the largest difference between two seeds
+        of one design (None with one seed), `experiments` what each run was.
 
     Raises:
-        ReidlabError: no seeds, an unknown preset, presets of two systems, or a run that failed.
+        ReidlabError: no or repeated seeds or presets, presets of two tasks, a folder that holds
+            runs of other settings, or a run that failed.
     """
-    if not seeds or not presets:
-        raise ReidlabError("a comparison needs at least one preset and one seed")
-    tasks = {preset(name, size).task for name in presets}
+    for what, given in (("preset", presets), ("seed", seeds)):
+        if not given or len(set(given)) < len(given):
+            raise ReidlabError(f"a comparison needs at least one {what}, and none twice; got "
+                               f"{', '.join(map(str, given)) or 'none'}")
+    runs = {f"{name}-seed{seed}": (preset(name, size, **(changes or {}), seed=seed),
+                                   Path(folder) / f"{name}-seed{seed}")
+            for seed in seeds for name in presets}
+    tasks = {experiment.task for experiment, _ in runs.values()}
     if len(tasks) > 1:
         raise ReidlabError(f"{' and '.join(sorted(tasks))} designs cannot stand in one table; "
                            "compare each system by itself")
+    with RunsBar({name: run for name, (_, run) in runs.items()}, off=quiet) as bar:
+        train_all(runs, at_once, look=bar)
     folder = Path(folder)
-    runs = {f"{name}-seed{seed}": (preset(name, size, **(changes or {}), seed=seed),
-                                   folder / f"{name}-seed{seed}")
-            for seed in seeds for name in presets}
-    train_all(runs, at_once, look=look)
-    reports = {name: [_report(folder / f"{name}-seed{seed}") for seed in seeds]
+    reports = {name: [report_of(folder / f"{name}-seed{seed}") for seed in seeds]
                for name in presets}
     table = summarise(reports) | {
         "size": size, "seeds": seeds, "changes": changes or {},
-        "steps": {name: found[0]["steps"] for name, found in reports.items()}}
+        "steps": {name: found[0]["steps"] for name, found in reports.items()},
+        "experiments": {name: to_dict(RunFolder(run).experiment())
+                        for name, (_, run) in runs.items()}}
     write_json(folder / "table.json", table)
-    (folder / "table.md").write_text(markdown(table) + "\n")
+    text = f"{markdown(table)}\n".encode()
+    write_whole(folder / "table.md", lambda out: out.write(text))
     save_figure(comparison_figure(table), "comparison", folder, notebook=None, seed=seeds[0])
     return table
 
 
-def _report(folder: Path) -> dict:
-    """A run's report, with step time and memory from its log."""
+def report_of(folder: Path) -> dict:
+    """A run's report, with step time and memory from its log.
+
+    Raises:
+        ReidlabError: a file of the run is missing or damaged.
+    """
     run = RunFolder(folder)
     rows = run.rows()
+    if not rows:
+        raise ReidlabError(f"{run.metrics} holds no step; train {folder} again in a new folder")
     times = [b["seconds"] - a["seconds"] for a, b in pairwise(rows)
-             if b["seconds"] > a["seconds"]]
-    return json.loads(run.report.read_text()) | {
+             if b["seconds"] > a["seconds"]] or [rows[-1]["seconds"]]
+    return run.scores() | {
         "steps": rows[-1]["step"], "step_seconds": statistics.median(times),
-        **json.loads((folder / "machine.json").read_text())}
+        **read_json(folder / "machine.json")}
 
 
 def summarise(reports: dict[str, list[dict]]) -> dict:
@@ -130,7 +146,7 @@ def summarise(reports: dict[str, list[dict]]) -> dict:
                       for title, v in found.items() if title in values[last]}
                for name, found in values.items() if name != last}
     control = {title: max((abs(a - b) for found in values.values()
-                           for a, b in combinations(found.get(title, []), 2)), default=0.0)
+                           for a, b in combinations(found.get(title, []), 2)), default=None)
                for title in scores}
     return {"designs": {name: {title: _interval(v) for title, v in found.items()}
                         for name, found in values.items()},
@@ -146,9 +162,9 @@ def _follow(report: dict, path: tuple) -> float | None:
 
 
 def _interval(values: list[float]) -> dict:
-    """Mean with its 95 % t-interval over seeds; a point when there is one seed."""
+    """Mean with its two-sided 95 % interval of Student's t over seeds; a point with one seed."""
     mean, n = statistics.fmean(values), len(values)
-    half = T_95.get(n, 2.0) * statistics.stdev(values) / n ** 0.5 if n > 1 else 0.0
+    half = t.ppf(0.975, n - 1) * statistics.stdev(values) / n ** 0.5 if n > 1 else 0.0
     return {"mean": mean, "low": mean - half, "high": mean + half, "values": values}
 
 
@@ -159,7 +175,8 @@ def markdown(table: dict) -> str:
     for title in table["control"]:
         cells = [_cell(title, table["designs"][name].get(title)) for name in names]
         if any(cell != "–" for cell in cells):
-            lines.append([title, *cells, _number(title, table["control"][title])])
+            control = table["control"][title]
+            lines.append([title, *cells, "–" if control is None else _number(title, control)])
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 

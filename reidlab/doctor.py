@@ -7,7 +7,8 @@ import torch
 from reidlab.data.packing import cache_folder
 from reidlab.encoders.vit import fast_attention
 from reidlab.fusion.selective_scan import mamba_path
-from reidlab.runs.folder import provenance
+from reidlab.runs.provenance import provenance
+from reidlab.threads import in_force
 
 
 def examine() -> dict[str, str]:
@@ -19,6 +20,8 @@ def examine() -> dict[str, str]:
         **{k: v for k, v in known["versions"].items() if k != "python"},
         "commit": known["commit"],
         "cores": str(os.cpu_count()),
+        "threads": str(torch.get_num_threads()),
+        "threads wait": in_force(),
         "device": torch.cuda.get_device_name(0) if cuda else "cpu",
         "mixed precision": "bf16" if cuda else "off (fp32 on CPUs)",
         "attention": fast_attention(),

@@ -1,21 +1,26 @@
 """Try combinations of fields, resumably, and say which was best on validation people."""
+import hashlib
 import itertools
 import json
+import re
 from pathlib import Path
 
-from reidlab.changes import change
+from reidlab.changes import change, to_dict
 from reidlab.config import Experiment, InfraredExperiment
 from reidlab.errors import ReidlabError
 from reidlab.files import write_json
 from reidlab.presets import preset
 from reidlab.runs.folder import RunFolder
 from reidlab.training.launch import train_all
+from reidlab.training.progress import RunsBar
 
 
 def sweep(name: str, grid: dict[str, list], folder: str | Path, size: str = "tiny",
           changes: dict | None = None, seed: int = 0, at_once: int | None = None,
-          look=lambda running: None) -> dict:
+          quiet: bool = True) -> dict:
     """Train every combination that has no report yet.
+
+    A run is used again only where its experiment is equal field by field.
 
     Args:
         name: preset.
@@ -23,41 +28,52 @@ def sweep(name: str, grid: dict[str, list], folder: str | Path, size: str = "tin
         folder: holds one run a combination, and ``sweep.json``.
         size, changes, seed: of every run.
         at_once: runs side by side; see `train_all`.
-        look: called now and then with the names that train.
+        quiet: no progress bar.
 
     Returns:
-        ``{"rows": [{field: value, …, "val_map", "test_r1", "test_map", …}], "best": row}``, in
-        the order of the grid, with the ``leak`` of a text-image run or the ``view_similarity`` of
-        a visible-infrared one; best by mAP on val, never on test.
+        ``{"rows": [{field: value, …, "val_map", "test_r1", "test_map", …}], "best": row,
+        "experiments": …}``, in the order of the grid, with the ``leak`` of a text-image run or the
+        ``view_similarity`` of a visible-infrared one; best by mAP on val, never on test.
 
     Raises:
-        ReidlabError: an empty grid, an unknown field, or a run that failed.
+        ReidlabError: an empty grid, a value given twice, an unknown field, a folder that holds
+            runs of other settings, or a run that failed.
     """
     if not grid or not all(grid.values()):
         raise ReidlabError("a sweep needs fields with values, such as loss.temperature=0.05,0.1")
-    folder, start = Path(folder), preset(name, size, seed=seed, **(changes or {}))
+    start = preset(name, size, **({"seed": seed} | (changes or {})))
     combinations = [dict(zip(grid, values, strict=True))
                     for values in itertools.product(*grid.values())]
-    runs = {}
-    for chosen in combinations:
-        label = "_".join(f"{field.rpartition('.')[2]}={value}" for field, value in chosen.items())
-        runs[label] = (change(start, chosen), folder / label)
-    train_all(runs, at_once, look=look)
-    rows = []
-    for chosen, (_, run) in zip(combinations, runs.values(), strict=True):
-        report = json.loads(RunFolder(run).report.read_text())
-        rows.append(chosen | SCORES[start.task](report))
-    found = {"preset": name, "size": size, "seed": seed, "rows": rows,
-             "best": max(rows, key=lambda row: row["val_map"])}
-    write_json(folder / "sweep.json", found)
+    runs = {label(chosen): (change(start, chosen), Path(folder) / label(chosen))
+            for chosen in combinations}
+    if len({json.dumps(to_dict(experiment)) for experiment, _ in runs.values()}) < len(
+            combinations):
+        raise ReidlabError("two combinations of the sweep are one experiment; give each value once")
+    with RunsBar({name: run for name, (_, run) in runs.items()}, off=quiet) as bar:
+        train_all(runs, at_once, look=bar)
+    rows = [chosen | SCORES[start.task](RunFolder(run).scores())
+            for chosen, (_, run) in zip(combinations, runs.values(), strict=True)]
+    found = {"preset": name, "size": size, "seed": seed, "changes": changes or {}, "rows": rows,
+             "best": max(rows, key=lambda row: row["val_map"]),
+             "experiments": {name: to_dict(experiment) for name, (experiment, _) in runs.items()}}
+    write_json(Path(folder) / "sweep.json", found)
     return found
+
+
+def label(chosen: dict) -> str:
+    """Folder name of a combination: whole field names, so that two never share one."""
+    text = "_".join(f"{field}={value}" for field, value in chosen.items())
+    plain = re.sub(r"[^\w.=+-]", "-", text)
+    if plain == text and len(text) < 120:
+        return text
+    return f"{plain[:100]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def _text_image(report: dict) -> dict:
     val, test = (report["tables"][split]["as_dressed"]["text_to_image"]
                  for split in ("val", "test"))
-    leak = report["probes"]["factors"]["identity"]["outfit/upper_colour"]["above"] if (
-        report["probes"]) else None
+    probed = (report["probes"] or {"factors": {"identity": {}}})["factors"]["identity"]
+    leak = probed.get("outfit/upper_colour", {}).get("above")  # None where it was not probed
     return {"val_map": val["map"], "test_r1": test["r1"], "test_map": test["map"], "leak": leak}
 
 

@@ -2,10 +2,22 @@
 import json
 import subprocess
 import sys
+import typing
 
 import pytest
 
 from reidlab.__main__ import main
+from reidlab.changes import change
+from reidlab.config import Disentangle, Expansion, Fusion, Heads, Loss, Stages, Text, flatten
+from reidlab.disentangle import DISENTANGLERS
+from reidlab.encoders.pooling import POOLINGS
+from reidlab.errors import ReidlabError
+from reidlab.expansion import EXPANSIONS
+from reidlab.fusion import FUSIONS, TOKEN_FUSIONS
+from reidlab.losses.decoupling import DECOUPLERS
+from reidlab.models.heads import HEADS
+from reidlab.models.necks import NECKS
+from reidlab.presets import preset
 
 
 def failing(capsys, *arguments):
@@ -29,10 +41,88 @@ def test_wrong_training_requests(capsys, tmp_path, arguments, says):
     assert not (tmp_path / "run" / "metrics.jsonl").exists()
 
 
+@pytest.mark.parametrize("change", [
+    "seed=3", "name=x", "size=base", "data.source=drawn", "=3", "training.lr"])
+def test_what_has_an_option_of_its_own_is_not_set_twice(capsys, tmp_path, change):
+    for command in (["train", "corrected", "--run"], ["compare", "corrected", "--out"],
+                    ["sweep", "corrected", "loss.temperature=0.1", "--out"]):
+        err = failing(capsys, *command, str(tmp_path / "x"), "--set", change)
+        assert "use --" in err or "named by its preset" in err or "part.field=value" in err
+    assert "use --seed" in failing(capsys, "sweep", "corrected", "seed=0,1", "--out",
+                                   str(tmp_path / "x"))
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("arguments", [
+    [], ["trian"], ["train", "corrected"], ["train", "corrected", "--run"], ["bench", "--rounds", "x"],
+    ["search", "x"], ["train", "corrected", "--run", "x", "--what"], ["data"],
+    ["train", "corrected", "--run", "x", "--seed", "1.5"]])
+def test_a_command_that_argparse_refuses_is_one_line_too(capsys, arguments):
+    assert "--help" in failing(capsys, *arguments)
+
+
+def test_help_is_no_error(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["train", "--help"])
+    assert ended.value.code == 0 and "--set" in capsys.readouterr().out
+
+
+def numbers():
+    """Every field of both tasks that holds a number, with the design that has it."""
+    for design in ("corrected", "embednet_corrected"):
+        for name, value in flatten(preset(design)).items():
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                yield design, name
+
+
+@pytest.mark.parametrize("value", ["-1000000000", "1e30", "nan", "inf", "", "many"])
+def test_a_nonsense_value_of_any_number_is_refused_with_field_value_and_range(value):
+    for design, name in numbers():
+        with pytest.raises(ReidlabError) as refused:
+            change(preset(design), {name: value})
+        assert name in str(refused.value), (name, str(refused.value))
+        assert any(word in str(refused.value) for word in ("at least", "takes", "known:"))
+
+
+def test_an_unknown_name_in_any_field_of_names_is_refused_with_the_known_ones():
+    for design in ("corrected", "embednet_corrected"):
+        for name, value in flatten(preset(design)).items():
+            if isinstance(value, str) and name not in ("name", "size", "data.source"):
+                with pytest.raises(ReidlabError, match=f"{name} is 'best'; known: .*{value}"):
+                    change(preset(design), {name: "best"})
+
+
+def test_fields_that_only_fit_together_can_be_changed_together():
+    both = {"disentangle.name": "merged", "heads.name": "merged"}
+    assert change(preset("projection"), both).heads.name == "merged"
+    with pytest.raises(ReidlabError, match="together or not at all"):
+        change(preset("projection"), {"disentangle.name": "merged"})
+
+
+@pytest.mark.parametrize("term", ["gate_regularization", "gate_smoothing", "fusion_gate",
+                                  "matching"])
+def test_a_term_that_a_design_cannot_compute_is_refused_naming_both_fields(term):
+    with pytest.raises(ReidlabError, match=rf"loss.weights.{term} is 1.0, but corrected has"):
+        preset("corrected", **{f"loss__weights__{term}": 1.0})
+
+
+def test_choices_in_the_config_are_the_registered_parts():
+    def known(config, field):
+        return set(typing.get_args(typing.get_type_hints(config)[field]))
+
+    assert known(Disentangle, "name") == set(DISENTANGLERS)
+    assert known(Disentangle, "pooling") == known(Text, "pooling") == set(POOLINGS)
+    assert known(Fusion, "name") == {"none", *FUSIONS, *TOKEN_FUSIONS}
+    assert known(Heads, "name") == set(HEADS)
+    assert known(Loss, "decouple") == set(DECOUPLERS)
+    assert known(Stages, "neck") == set(NECKS)
+    assert known(Expansion, "name") == {"none", *EXPANSIONS}
+
+
 def test_runs_that_are_none(capsys, tmp_path):
     assert "is no run" in failing(capsys, "evaluate", str(tmp_path))
     (tmp_path / "config.json").write_text("{")
-    assert "cannot be read as a run's config" in failing(capsys, "evaluate", str(tmp_path))
+    assert "is no readable JSON" in failing(capsys, "evaluate", str(tmp_path))
     (tmp_path / "config.json").write_text('{"experiment": {"name": "x"}}')
     assert "missing field" in failing(capsys, "search", str(tmp_path), "a man")
 
@@ -84,11 +174,25 @@ def test_export(tmp_path, capsys):
                                           "--layout", "market")
 
 
+def test_search_pictures_of_any_description_and_as_many_hits_as_there_are(run, capsys, tmp_path):
+    for text in ("a man in a $x_$ coat", "a red coat " * 5000, "a man\nin a coat", "a \ud800 coat"):
+        assert main(["search", str(run), text, "-k", "2", "--draw", str(tmp_path / "x.png")]) == 0
+    capsys.readouterr()
+    assert main(["search", str(run), "a man in a coat", "-k", "1000000", "--json",
+                 "--draw", str(tmp_path / "all.png")]) == 0
+    assert len(json.loads(capsys.readouterr().out)["hits"]) == 144
+    for k in ("0", "-1"):
+        assert "at least 1" in failing(capsys, "search", str(run), "a coat", "-k", k)
+    assert "it is a folder; name a file" in failing(
+        capsys, "search", str(run), "a man in a coat", "--draw", str(tmp_path))
+
+
 @pytest.mark.covers("R18")
 def test_doctor_says_what_is_here_without_mamba_ssm_or_cuda(capsys):
     assert main(["doctor"]) == 0
     out = capsys.readouterr().out
     assert "scan" in out and "torch" in out and "attention" in out
+    assert "threads wait" in out and "SPINCOUNT" in out
 
 
 @pytest.mark.covers("R18")

@@ -94,7 +94,7 @@ def shared_out(picture: np.ndarray, found: dict, title: str = "") -> Figure:
     solid = ScalarMappable(shown.norm, shown.cmap)
     fig.colorbar(solid, ax=bars[-1], label="added by a patch", fraction=0.1, aspect=18)
     if title:
-        fig.suptitle(title, fontsize=10)
+        fig.suptitle(title, fontsize=10, parse_math=False)
     return fig
 
 

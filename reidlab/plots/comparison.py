@@ -58,6 +58,7 @@ def score_by_design(table: dict, title: str) -> Figure:
                   markersize=4)
     axis.set_xticks(range(len(found)), [name.replace("_", "\n") for name in found], fontsize=8.5)
     axis.set_ylabel(title)
-    axis.set_title(f"dots: seeds; two seeds of one design differ by up to "
-                   f"{table['control'][title]:.3g}", fontsize=9)
+    control = table["control"][title]
+    axis.set_title("dots: seeds" if control is None else "dots: seeds; two seeds of one design "
+                   f"differ by up to {control:.3g}", fontsize=9)
     return fig

@@ -97,7 +97,8 @@ def probe_bars(reports: list[dict]) -> Figure:
     for axis, vector in zip(axes, ("identity", "clothing"), strict=True):
         width = 0.8 / len(reports)
         for k, report in enumerate(reports):
-            found = report["probes"]["matrix"][vector]
+            found = {kind: cell or {"above": np.nan, "null": np.nan}  # no factor could be probed
+                     for kind, cell in report["probes"]["matrix"][vector].items()}
             x = np.arange(2) + (k - (len(reports) - 1) / 2) * width
             bars = axis.bar(x, [found[kind]["above"] for kind in ("identity", "clothing")],
                             width * 0.92, label=report["preset"], hatch=("", "//", "..")[k % 3],

@@ -11,6 +11,8 @@ from reidlab.data.world import PARTS, Drawing
 from reidlab.files import write_whole
 from reidlab.plots.style import COLOURS, figure, styled
 
+MOST_DRAWN = 24  # hits in one row
+LONGEST = 400    # letters of a description that are drawn
 
 @styled
 def contact_sheet(rows: list[list[np.ndarray]], titles: list[str] | None = None,
@@ -88,8 +90,8 @@ def ranked(queries: list[dict], columns: int = 8, title: str = "") -> Figure:
         if "image" in query:
             asked.imshow(query["image"])
         else:
-            asked.text(0, 0.5, _wrapped(query["text"], 34), fontsize=7.5, va="center",
-                       transform=asked.transAxes)
+            asked.text(0, 0.5, _wrapped(query["text"][:LONGEST], 34), fontsize=7.5, va="center",
+                       transform=asked.transAxes, parse_math=False)  # "$" is what it is
         for c, (picture, score, right) in enumerate(query["hits"][:columns]):
             axis = fig.add_subplot(grid[r, c + 3])
             axis.imshow(picture, interpolation="nearest")
@@ -104,14 +106,15 @@ def ranked(queries: list[dict], columns: int = 8, title: str = "") -> Figure:
             mark = "" if right is None else " ✓" if right else " ✗"
             axis.set_title(f"{score:.2f}{mark}", fontsize=8, color=colour, pad=4)
     if title:
-        fig.suptitle(title, fontsize=10)
+        fig.suptitle(title, fontsize=10, parse_math=False)
     return fig
 
 
 def draw_hits(hits, text: str, file: Path) -> None:
-    """Ranked hits of a search as a PNG."""
-    fig = ranked([{"text": text, "hits": [(h.image, h.score, None) for h in hits]}],
-                 columns=len(hits))
+    """The best hits of a search, `MOST_DRAWN` at most, as a PNG."""
+    drawn = hits[:MOST_DRAWN]
+    fig = ranked([{"text": text, "hits": [(h.image, h.score, None) for h in drawn]}],
+                 columns=len(drawn))
     write_whole(file, lambda out: fig.savefig(out, format="png", dpi=130))
 
 

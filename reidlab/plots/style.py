@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from reidlab.files import write_json, write_whole
+from reidlab.places import figures_folder
 
 COLOURS = dict(zip(("identity", "clothing", "text", "gate", "accent", "good", "bad", "grey"),
                    [sns.color_palette("colorblind")[k] for k in (0, 1, 4, 3, 8, 2, 3, 7)],
@@ -48,19 +49,19 @@ def reference_lines(axis: Axes, marks: dict[str, float] | None) -> None:
                       fontsize=8, ha="left", va="center", color="0.3")
 
 
-def save_figure(fig: Figure, name: str, folder: Path | str = "../figures", **origin) -> Path:
+def save_figure(fig: Figure, name: str, folder: Path | str | None = None, **origin) -> Path:
     """Write ``name.svg``, ``name.png`` and a sidecar ``name.json``.
 
     Args:
         fig: what to save.
         name: file stem such as ``12_curves``; the number is the notebook's.
-        folder: where to.
+        folder: where to; `figures_folder` by default.
         origin: notebook, seed, commit … kept in the sidecar with a digest of the plotted data.
 
     Returns:
         Path of the SVG.
     """
-    folder = Path(folder)
+    folder = Path(folder or figures_folder())
     with matplotlib.rc_context(RULES):
         write_whole(folder / f"{name}.svg", lambda out: fig.savefig(
             out, format="svg", metadata={"Date": None, "Creator": "reidlab"}))

@@ -45,10 +45,17 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict]:
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             state = json.loads((file.metadata() or {})["reidlab"])
+            if not isinstance(state, dict):
+                raise ValueError("its state is no object")
             return {key: file.get_tensor(key) for key in file.keys()}, state
-    except (SafetensorError, OSError, KeyError, json.JSONDecodeError) as fault:
-        raise ReidlabError(f"{path} cannot be read as a reidlab checkpoint ({fault}); delete it "
-                           "to start anew, or restore it") from fault
+    except (SafetensorError, OSError, KeyError, ValueError, RecursionError) as fault:
+        raise _damaged(path, fault) from fault
+
+
+def _damaged(path: Path, fault: Exception) -> ReidlabError:
+    why = " ".join(f"{fault}".split())[:200]
+    return ReidlabError(f"{path} cannot be read as a reidlab checkpoint ({why}); delete it to "
+                        "start anew, or restore it")
 
 
 def restore(path: Path, parts: dict[str, nn.Module], optimizer=None) -> dict:
@@ -67,16 +74,32 @@ def restore(path: Path, parts: dict[str, nn.Module], optimizer=None) -> dict:
             reason = " ".join(str(fault).split())[:200]
             raise ReidlabError(f"{path} does not fit this model: {reason}") from fault
     if optimizer is not None:
-        moments: dict[int, dict] = {}
-        for key, value in tensors.items():
-            if key.startswith("optimizer."):
-                _, k, name = key.split(".")
-                moments.setdefault(int(k), {})[name] = value
-        optimizer.load_state_dict(optimizer.state_dict() | {"state": moments})
-        torch.set_rng_state(tensors["random.torch"])
-        if "random.cuda" in tensors and torch.cuda.is_available():
-            torch.cuda.set_rng_state(tensors["random.cuda"])
+        try:
+            _restore_progress(tensors, state, optimizer)
+        except (KeyError, ValueError, TypeError, RuntimeError) as fault:
+            raise _damaged(path, fault) from fault
     return state
+
+
+def _restore_progress(tensors: dict[str, Tensor], state: dict, optimizer) -> None:
+    """Moments of the optimizer, each of its weight's shape, and the random state."""
+    if not (isinstance(state["step"], int) and state["step"] >= 0
+            and isinstance(state["best"], int | float)):
+        raise ValueError(f"step {state['step']!r} and best score {state['best']!r} are no numbers")
+    moments: dict[int, dict] = {}
+    for key, value in tensors.items():
+        if key.startswith("optimizer."):
+            _, k, name = key.split(".")
+            moments.setdefault(int(k), {})[name] = value
+    weights = [p for group in optimizer.param_groups for p in group["params"]]
+    for k, found in moments.items():
+        if not 0 <= k < len(weights) or any(
+                m.dim() and m.shape != weights[k].shape for m in found.values()):
+            raise ValueError(f"moments {k} fit no weight")
+    optimizer.load_state_dict(optimizer.state_dict() | {"state": moments})
+    torch.set_rng_state(tensors["random.torch"])
+    if "random.cuda" in tensors and torch.cuda.is_available():
+        torch.cuda.set_rng_state(tensors["random.cuda"])
 
 
 def copy_state_dict(module: nn.Module, weights: dict[str, Tensor]) -> list[str]:
@@ -85,10 +108,13 @@ def copy_state_dict(module: nn.Module, weights: dict[str, Tensor]) -> list[str]:
     Args:
         module: takes the weights.
         weights: a plain state dict, or one under ``state_dict`` or ``model``, with or without
-            a ``module.`` prefix.
+            a ``module.`` prefix; a checkpoint of the kit, too.
 
     Returns:
         One line for each tensor that was skipped or not given; empty when all fitted.
+
+    Raises:
+        ReidlabError: no tensor fits at all.
 
     Source: note 001 §2.12, note 003 §5.
     """
@@ -97,6 +123,15 @@ def copy_state_dict(module: nn.Module, weights: dict[str, Tensor]) -> list[str]:
             weights = weights[layout]
     given = {k.removeprefix("module."): v for k, v in weights.items() if isinstance(v, Tensor)}
     own = module.state_dict()
+    for part in ("model", "loss"):  # a checkpoint of the kit holds several modules by name
+        inner = {k.removeprefix(f"{part}."): v for k, v in given.items()
+                 if k.startswith(f"{part}.")}
+        if not given.keys() & own.keys() and inner.keys() & own.keys():
+            given = inner
+    if not given.keys() & own.keys():
+        raise ReidlabError(f"no tensor of these weights fits by name: they begin with "
+                           f"{', '.join(sorted(given)[:3]) or 'nothing'}, the model with "
+                           f"{', '.join(sorted(own)[:3])}; name weights of this design")
     skipped = []
     for name, value in given.items():
         if name not in own:

@@ -1,28 +1,27 @@
 """A run on disk: one writer, whole files, a log that can be tailed.
 
-    config.json      the experiment, seed, versions, commit
+    config.json      the experiment, seed, fingerprint of its data, versions, commit
     plan.json        how many steps it takes, and pictures a step
     metrics.jsonl    one object a line, appended
+    lock             who writes here at the moment
     checkpoints/     last.safetensors (to resume), best.safetensors (to use)
     tokenizer/       of captions, when it was trained here
     report.json      final scores
     stop             create it, and training stops after its step
 """
+import contextlib
 import json
 import os
-import platform
 import shutil
-import subprocess
-import time
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from reidlab.changes import from_dict, to_dict
-from reidlab.config import Experiment, flatten
+from reidlab.changes import AnyExperiment, from_dict, to_dict
+from reidlab.config import flatten
 from reidlab.errors import MissingPath, ReidlabError
-from reidlab.files import write_json, write_whole
-
-LIBRARIES = ("torch", "transformers", "accelerate", "numpy", "scikit-learn")
+from reidlab.files import read_json, write_json, write_whole
+from reidlab.runs import lock
+from reidlab.runs.provenance import provenance
 
 
 class RunFolder:
@@ -44,71 +43,84 @@ class RunFolder:
         self.stop = self.path / "stop"
         self.lock = self.path / "lock"
 
-    def start(self, experiment: Experiment) -> None:
-        """Take the folder for this process and write what is about to run.
+    def start(self, experiment: AnyExperiment) -> None:
+        """Take the folder for this process; `describe` then says what runs in it.
+
+        Nothing is left behind by a refusal: the folder can be used by the corrected command.
 
         Raises:
             ReidlabError: another process writes here, the folder holds another experiment or
                 things that are no run, or it cannot be written.
         """
-        if self.path.is_file():
+        if self.path.exists() and not self.path.is_dir():
             raise ReidlabError(f"{self.path} is a file; a run needs a folder")
+        self.refuse_another(experiment)
+        try:
+            if not self.config.exists() and self.path.exists() and any(
+                    not self._is_ours(p) for p in self.path.iterdir()):
+                raise ReidlabError(f"{self.path} holds files but no run; choose an empty folder")
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as fault:
+            raise ReidlabError(f"cannot make {self.path}: {fault.strerror}; choose a folder you "
+                               "may write to") from fault
+        lock.take(self.lock)
+        for part in self.path.rglob(".*.part"):  # of a process that was killed while writing
+            if part.is_dir() and not part.is_symlink():
+                shutil.rmtree(part, ignore_errors=True)
+            else:
+                part.unlink(missing_ok=True)
+
+    def refuse_another(self, experiment: AnyExperiment) -> None:
+        """Stop when another experiment than this one was run here.
+
+        Raises:
+            ReidlabError: the fields in which the two differ.
+        """
         if self.config.exists():
             held = self.experiment()
             if held != experiment:
                 raise ReidlabError(
                     f"{self.path} holds another experiment ({differences(held, experiment)}); "
                     "choose a new folder or the same settings")
-        elif self.path.exists() and any(not self._is_ours(p) for p in self.path.iterdir()):
-            raise ReidlabError(f"{self.path} holds files but no run; choose an empty folder")
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as fault:
-            raise ReidlabError(f"cannot make {self.path}: {fault.strerror}; choose a folder you "
-                               "may write to") from fault
-        self._take_lock()
-        for part in self.path.rglob(".*.part"):  # of a process that was killed while writing
-            shutil.rmtree(part) if part.is_dir() else part.unlink()
+
+    def describe(self, experiment: AnyExperiment, **more) -> None:
+        """Write ``config.json``, once data and model are known to be sound.
+
+        Args:
+            experiment: what runs here.
+            more: plain facts to keep beside it, such as the fingerprint of the data.
+        """
         if not self.config.exists():
-            write_json(self.config, {"experiment": to_dict(experiment), **provenance()})
+            write_json(self.config, {"experiment": to_dict(experiment), **more, **provenance()})
+
+    def abandon(self) -> None:
+        """Leave no trace of a start that was refused before anything was described."""
+        self.release()
+        if not self.config.exists():
+            shutil.rmtree(self.tokenizer, ignore_errors=True)
+            with contextlib.suppress(OSError):  # not empty: something else lies there
+                self.path.rmdir()
 
     def _is_ours(self, path: Path) -> bool:
         """What a run that was killed before its config was written leaves behind."""
-        return path in (self.lock, self.stop) or path.name.endswith(".part")
+        return (path in (self.lock, self.stop, self.tokenizer) or path.name.endswith(".part")
+                or path.name == f".{self.lock.name}.guard")
 
-    def _take_lock(self) -> None:
-        for _ in range(3):
-            try:
-                handle = os.open(self.lock, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
-            except FileExistsError:
-                owner = self.writer()
-                if owner is not None and owner != os.getpid():
-                    raise ReidlabError(f"process {owner} is training in {self.path}; stop it "
-                                       f"(create {self.stop}) or choose another folder") from None
-                self.lock.unlink(missing_ok=True)  # left by a process that was killed
-                continue
-            except OSError as fault:
-                raise ReidlabError(f"cannot write in {self.path}: {fault.strerror}") from fault
-            os.write(handle, str(os.getpid()).encode())
-            os.close(handle)
-            return
-        raise ReidlabError(f"cannot take {self.lock}; remove it if nothing trains there")
-
-    def writer(self) -> int | None:
-        """Process id of the living writer, if any."""
-        try:
-            owner = int(self.lock.read_text() or 0)
-            os.kill(owner, 0)
-        except (OSError, ValueError):
-            return None
-        return owner if owner > 0 else None
+    def writer(self) -> lock.Writer | None:
+        """The living process that writes here, if any."""
+        return lock.holder(self.lock)
 
     def release(self) -> None:
         """Give the folder back; a pending stop request is used up."""
-        self.lock.unlink(missing_ok=True)
-        self.stop.unlink(missing_ok=True)
+        lock.give_back(self.lock)
+        self.forget_stop()
 
-    def experiment(self) -> Experiment:
+    def forget_stop(self) -> None:
+        """Take back a request to stop."""
+        with contextlib.suppress(OSError):  # somebody made a folder of that name
+            self.stop.unlink(missing_ok=True)
+
+    def experiment(self) -> AnyExperiment:
         """The experiment that ran here.
 
         Raises:
@@ -117,12 +129,19 @@ class RunFolder:
         if not self.config.exists():
             raise MissingPath(f"{self.path} is no run: it has no config.json; train one with "
                               f"reidlab train PRESET --run {self.path}")
-        try:
-            raw = json.loads(self.config.read_text())
-            return from_dict(raw["experiment"])
-        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as fault:
-            raise ReidlabError(f"{self.config} cannot be read as a run's config: {fault}; restore "
-                               "it or train anew") from fault
+        return from_dict(self._described("experiment"))
+
+    def _described(self, key: str):
+        raw = read_json(self.config)
+        if not isinstance(raw, dict) or key not in raw:
+            raise ReidlabError(f"{self.config} cannot be read as a run's config: it has no "
+                               f"{key!r}; restore it or train anew")
+        return raw[key]
+
+    def fingerprint(self) -> str | None:
+        """Digest of the data that the run was trained on; None where none was kept."""
+        raw = read_json(self.config)
+        return raw.get("data") if isinstance(raw, dict) else None
 
     def log(self, row: dict) -> None:
         """Append one line in a single write: a kill leaves it whole or absent."""
@@ -138,16 +157,39 @@ class RunFolder:
                                "then resume with the same command") from fault
 
     def rows(self) -> list[dict]:
-        """All whole lines of the log."""
-        if not self.metrics.exists():
+        """All whole lines of the log; a line that is none is left out."""
+        if not self.metrics.is_file():
             return []
-        rows = []
-        for line in self.metrics.read_text().splitlines():
-            try:
-                rows.append(json.loads(line))
-            except json.JSONDecodeError:
-                continue  # the disk filled up inside a line
-        return rows
+        return list(_rows(self.metrics.read_text(encoding="utf-8", errors="replace").splitlines()))
+
+    def planned(self) -> dict:
+        """Steps of the whole run and pictures a step, by ``plan.json``; empty where unknown."""
+        try:
+            found = read_json(self.plan)
+        except ReidlabError:
+            return {}
+        return found if isinstance(found, dict) and all(
+            isinstance(found.get(k), int) for k in ("steps", "batch_size")) else {}
+
+    def latest(self, most: int = 1 << 16) -> dict:
+        """The last row of the log, read from its end; empty while there is none."""
+        if not self.metrics.is_file():
+            return {}
+        with open(self.metrics, "rb") as log:
+            log.seek(max(0, self.metrics.stat().st_size - most))
+            return next(_rows(reversed(log.read().decode(errors="replace").splitlines())), {})
+
+    def scores(self) -> dict:
+        """What ``report.json`` holds.
+
+        Raises:
+            MissingPath: no report; ReidlabError: a damaged one.
+        """
+        found = read_json(self.report)
+        if not isinstance(found, dict) or "tables" not in found:
+            raise ReidlabError(f"{self.report} is no report; delete it and score the run again "
+                               f"with reidlab evaluate {self.path}")
+        return found
 
     def keep_until(self, step: int) -> None:
         """Forget log lines after `step`, which a resumed run writes again."""
@@ -156,35 +198,17 @@ class RunFolder:
         write_whole(self.metrics, lambda out: out.write(text.encode()))
 
 
-def provenance() -> dict:
-    """Versions, commit and time: what a number needs to be believed later."""
-    found = {}
-    for name in ("reidlab", *LIBRARIES):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "not installed"
-    return {"versions": found | {"python": platform.python_version()}, "commit": commit(),
-            "started": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
+def _rows(lines: Iterable[str]) -> Iterator[dict]:
+    """Whole lines of a log; what a full disk or another hand left of a line is passed over."""
+    for line in lines:
+        with contextlib.suppress(ValueError, RecursionError):
+            row = json.loads(line)
+            if isinstance(row, dict) and isinstance(row.get("step"), int):
+                yield row
 
 
-def commit() -> str:
-    """Short id of the checkout this package stands in, ``+`` when it was changed; else unknown."""
-    here = Path(__file__).parent
-    try:
-        head = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=here,
-                              capture_output=True, text=True, timeout=10)
-        dirty = subprocess.run(["git", "status", "--porcelain", "--", "."], cwd=here,
-                               capture_output=True, text=True, timeout=10)
-    except (OSError, subprocess.TimeoutExpired):
-        return "unknown"
-    if head.returncode:
-        return "unknown"
-    return head.stdout.strip() + ("+" if dirty.stdout.strip() else "")
-
-
-def differences(a: Experiment, b: Experiment) -> str:
+def differences(a: AnyExperiment, b: AnyExperiment) -> str:
     """The first few fields in which two experiments differ."""
-    left, right = flatten(a), flatten(b)
-    return ", ".join(f"{k}: {left[k]!r} there, {right[k]!r} asked" for k in left
-                     if left[k] != right[k])[:300]
+    left, right = ({"task": e.task, **flatten(e)} for e in (a, b))
+    return ", ".join(f"{k}: {left.get(k)!r} there, {right.get(k)!r} asked"
+                     for k in dict.fromkeys((*left, *right)) if left.get(k) != right.get(k))[:300]

@@ -1,5 +1,4 @@
 """How a run is doing, read from its folder alone: whoever looks need not have started it."""
-import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +6,7 @@ from pathlib import Path
 import psutil
 
 from reidlab.runs.folder import RunFolder
+from reidlab.runs.lock import Writer
 
 QUIET = 60.0   # seconds without a line after which a living writer is called silent
 RECENT = 50    # steps over which speed is measured
@@ -47,7 +47,7 @@ def status(folder: str | Path, rows: list[dict] | None = None) -> Status:
     """
     run = RunFolder(folder)
     rows = run.rows() if rows is None else rows
-    writer, plan = run.writer(), json.loads(run.plan.read_text()) if run.plan.exists() else {}
+    writer, plan = run.writer(), run.planned()
     last, steps = rows[-1] if rows else {}, plan.get("steps", 0)
     idle = time.time() - run.metrics.stat().st_mtime if run.metrics.exists() else None
     speed = _steps_a_second(rows[-RECENT:])
@@ -63,7 +63,7 @@ def status(folder: str | Path, rows: list[dict] | None = None) -> Status:
         memory_gb=_memory(writer), idle=idle)
 
 
-def _state(run: RunFolder, writer: int | None, step: int, steps: int, idle: float | None) -> str:
+def _state(run: RunFolder, writer: Writer | None, step: int, steps: int, idle: float | None) -> str:
     if writer is None:
         if run.report.exists():
             return "finished"
@@ -89,8 +89,9 @@ def _steps_a_second(rows: list[dict]) -> float | None:
     return (len(rows) - 1) / (rows[-1]["seconds"] - rows[0]["seconds"])
 
 
-def _memory(process: int | None) -> float | None:
+def _memory(writer: Writer | None) -> float | None:
     try:
-        return psutil.Process(process).memory_info().rss / 1e9 if process else None
+        return None if writer is None or writer.elsewhere else (
+            psutil.Process(writer.pid).memory_info().rss / 1e9)
     except psutil.Error:
         return None

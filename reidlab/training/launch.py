@@ -11,13 +11,16 @@ from pathlib import Path
 
 import torch
 
-from reidlab.config import Experiment, flatten
+from reidlab.changes import AnyExperiment
+from reidlab.config import flatten
+from reidlab.data.loading import with_absolute_source
 from reidlab.errors import ReidlabError
 from reidlab.presets import preset
 from reidlab.runs.folder import RunFolder
 
+CALLED = ("name", "size", "seed", "data.source")  # handed over by options of their own
 
-def launch(experiment: Experiment, run_dir: str | Path, threads: int | None = None
+def launch(experiment: AnyExperiment, run_dir: str | Path, threads: int | None = None
            ) -> subprocess.Popen:
     """Start, or resume, training as ``python -m reidlab train`` in its own session.
 
@@ -25,29 +28,47 @@ def launch(experiment: Experiment, run_dir: str | Path, threads: int | None = No
         experiment: made from a preset; what differs from the preset is handed over field by field.
         run_dir: folder of the run; what the process says goes to ``NAME.log`` beside it.
         threads: CPU threads of the process; None leaves it to torch.
+
+    Raises:
+        ReidlabError: there is no room or no right to write.
     """
     plain = flatten(preset(experiment.name, experiment.size))
     changed = [f"--set={name}={value}" for name, value in flatten(experiment).items()
-               if value != plain[name] and name not in ("seed", "data.source")]
-    folder = Path(run_dir)
-    if RunFolder(folder).writer() is None:  # a request to stop what no longer runs is void
-        RunFolder(folder).stop.unlink(missing_ok=True)
-    log_file = folder.with_name(f"{folder.name}.log")
-    folder.parent.mkdir(parents=True, exist_ok=True)
+               if value != plain[name] and name not in CALLED]
+    run = RunFolder(run_dir)
+    if run.writer() is None:  # a request to stop what no longer runs is ignored
+        run.forget_stop()
     limit = {"OMP_NUM_THREADS": str(threads)} if threads else {}
-    with open(log_file, "ab") as log:
-        return subprocess.Popen(
-            [sys.executable, "-m", "reidlab", "train", experiment.name, "--run", str(folder),
-             "--size", experiment.size, "--seed", str(experiment.seed),
-             "--data", experiment.data.source, *changed],
-            stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
-            env=os.environ | limit)
+    try:
+        run.path.parent.mkdir(parents=True, exist_ok=True)
+        with open(_log_file(run.path), "ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "reidlab", "train", experiment.name, "--run", str(run.path),
+                 "--size", experiment.size, "--seed", str(experiment.seed),
+                 "--data", experiment.data.source, *changed],
+                stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
+                env=os.environ | limit)
+    except OSError as fault:
+        raise ReidlabError(f"cannot start a run in {run.path}: {fault.strerror or fault}; free "
+                           "some space or choose another folder") from fault
 
 
-def train_all(runs: dict[str, tuple[Experiment, str | Path]], at_once: int | None = None,
-              every: float = 15.0, look: Callable[[list[str]], None] = lambda running: None
+def refuse_other_runs(runs: dict[str, tuple[AnyExperiment, str | Path]]) -> None:
+    """Stop when a folder holds the run of another experiment: a finished run stands for its own.
+
+    Raises:
+        ReidlabError: which folder, the fields that differ, and what to do.
+    """
+    for experiment, folder in runs.values():
+        RunFolder(folder).refuse_another(with_absolute_source(experiment))
+
+
+def train_all(runs: dict[str, tuple[AnyExperiment, str | Path]], at_once: int | None = None,
+              every: float = 1.0, look: Callable[[list[str]], None] = lambda running: None
               ) -> None:
     """Train each run that has no report yet, in a process of its own.
+
+    A run with a report is left as it is, provided that its experiment is equal field by field.
 
     Args:
         runs: name → (experiment, folder of the run).
@@ -58,8 +79,12 @@ def train_all(runs: dict[str, tuple[Experiment, str | Path]], at_once: int | Non
         look: called with the names that train at the moment.
 
     Raises:
-        ReidlabError: a run failed or was stopped; those beside it save and end.
+        ReidlabError: a folder holds another experiment, before anything is trained; or a run
+            failed or was stopped: those beside it save and end.
     """
+    if at_once is not None and at_once < 1:
+        raise ReidlabError(f"at least one run must train at a time; got {at_once}")
+    refuse_other_runs(runs)
     waiting = [name for name, (_, folder) in runs.items() if not RunFolder(folder).report.exists()]
     cores = torch.get_num_threads()
     at_once = at_once or (1 if torch.cuda.is_available() else min(max(1, len(waiting)), cores))
@@ -84,11 +109,15 @@ def train_all(runs: dict[str, tuple[Experiment, str | Path]], at_once: int | Non
 def finish(process: subprocess.Popen, run_dir: str | Path) -> None:
     """Wait for a launched run; its last words become the error when it failed."""
     if process.wait():
-        log_file = Path(run_dir).with_name(f"{Path(run_dir).name}.log")
-        raise ReidlabError(log_file.read_text().strip().splitlines()[-1].strip()
-                           if log_file.stat().st_size else f"training ended {process.returncode}")
+        said = _log_file(Path(run_dir)).read_text(errors="replace").strip().splitlines()
+        raise ReidlabError(said[-1].strip().removeprefix("reidlab: ") if said else
+                           f"training in {run_dir} ended with status {process.returncode}")
 
 
 def stop(run_dir: str | Path) -> None:
     """Ask a run to save and end after its current step."""
     RunFolder(run_dir).stop.touch()
+
+
+def _log_file(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.log")

@@ -3,7 +3,6 @@
 What is trained is a task's business: it brings data, model, loss, batches, monitors and scores.
 """
 import ctypes
-import json
 import logging
 import math
 import sys
@@ -11,17 +10,20 @@ import time
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
-from tqdm import tqdm
 
 from reidlab.changes import AnyExperiment
 from reidlab.config import Experiment, InfraredExperiment
+from reidlab.data.fingerprint import fingerprint
+from reidlab.data.loading import with_absolute_source
 from reidlab.errors import ReidlabError
 from reidlab.evaluation.report import evaluate
 from reidlab.files import write_json
+from reidlab.models.building import refuse_unbuildable
 from reidlab.runs import checkpoint
 from reidlab.runs.folder import RunFolder
 from reidlab.training.monitor import gradient_norms, memory
 from reidlab.training.optim import build_optimizer, learning_rate
+from reidlab.training.progress import progress_bar
 from reidlab.training.text_image import TextImageTask
 from reidlab.training.visible_infrared import VisibleInfraredTask
 
@@ -44,27 +46,32 @@ def train(experiment: AnyExperiment, run_dir, quiet: bool = False) -> dict:
         ReidlabError: anything the user can mend: a foreign folder, missing data, NaN.
     """
     keep_freed_memory()
+    experiment, run = with_absolute_source(experiment), RunFolder(run_dir)
+    if run.report.exists():
+        run.refuse_another(experiment)
+        return run.scores()
+    refuse_unbuildable(experiment)
     cuda = torch.cuda.is_available()
     accelerator = Accelerator(
         cpu=not cuda, kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
         mixed_precision="bf16" if cuda and experiment.training.mixed_precision else "no")
-    run = RunFolder(run_dir)
-    if accelerator.is_main_process:
+    if experiment.training.batch_size % accelerator.num_processes:
+        raise ReidlabError(f"training.batch_size {experiment.training.batch_size} cannot be shared "
+                           f"evenly by {accelerator.num_processes} processes; choose a multiple")
+    main = accelerator.is_main_process
+    if main:
         run.start(experiment)
     try:
         session = _Session(experiment, run, accelerator)
-        finished = session.run_steps(quiet)
-    finally:
-        if accelerator.is_main_process:
-            run.release()
-    if not finished:
-        return {"stopped_at": session.step}
-    accelerator.wait_for_everyone()
-    if not accelerator.is_main_process:
-        return {}
-    if run.report.exists():
-        return json.loads(run.report.read_text())
-    return evaluate(run.path, data=session.task.data)
+        if not session.run_steps(quiet):
+            return {"stopped_at": session.step}
+        accelerator.wait_for_everyone()
+        if not main:
+            return {}
+        return evaluate(run.path, data=session.task.data)
+    finally:  # the folder is this process's until the report is written
+        if main:
+            run.abandon()
 
 
 class _Session:
@@ -82,7 +89,20 @@ class _Session:
             self.task.model, build_optimizer(experiment.training, self.parameters))
         self.inner = accelerator.unwrap_model(self.model)
         self.step, self.best = 0, -1.0
+        if accelerator.is_main_process:
+            self._describe()
         self._resume()
+
+    def _describe(self) -> None:
+        """Say what runs here, now that it is known to be sound; other data are refused."""
+        now, before = fingerprint(self.task.data), None
+        if self.run.config.exists():
+            before = self.run.fingerprint()
+        if before not in (None, now):
+            raise ReidlabError(
+                f"{self.run.path} was trained on other data than {self.task.data.source} holds now "
+                f"(fingerprint {before} then, {now} now); restore the data, or choose a new folder")
+        self.run.describe(self.experiment, data=now)
 
     @property
     def parts(self) -> dict:
@@ -95,15 +115,23 @@ class _Session:
             log.info("resumed at step %d of %d", self.step, self.steps)
         if self.accelerator.is_main_process:
             self.run.keep_until(self.step)
-            write_json(self.run.plan, {"steps": self.steps,
-                                       "batch_size": self.experiment.training.batch_size})
+            if self.step < self.steps:
+                write_json(self.run.plan, {"steps": self.steps,
+                                           "batch_size": self.experiment.training.batch_size})
 
     def run_steps(self, quiet: bool) -> bool:
         """All remaining steps; False when a stop file ended them early."""
+        off = quiet or not self.accelerator.is_main_process
+        with progress_bar(self.experiment.name, self.steps, self.step, off) as bar:
+            if not self._steps(bar):
+                return False
+        if self.accelerator.is_main_process:  # beside the log, which holds no number of the machine
+            write_json(self.run.path / "machine.json",
+                       memory() | {"processes": self.accelerator.num_processes})
+        return True
+
+    def _steps(self, bar) -> bool:
         config, accelerator = self.experiment.training, self.accelerator
-        bar = tqdm(total=self.steps, initial=self.step, disable=quiet or not
-                   accelerator.is_main_process, desc=self.experiment.name, unit="step",
-                   file=sys.stderr, mininterval=1.0, dynamic_ncols=True)
         share = config.batch_size // accelerator.num_processes
         shard = slice(accelerator.process_index * share, (accelerator.process_index + 1) * share)
         began = time.perf_counter()
@@ -121,23 +149,18 @@ class _Session:
             if accelerator.is_main_process:
                 self.run.log({"step": self.step, "epoch": epoch,
                               "seconds": round(time.perf_counter() - began, 3), **row})
-                bar.set_postfix_str(f"loss {row['loss/total']:.2f}")
+                bar.set_postfix_str(f"loss {row['loss/total']:.2f}", refresh=False)
                 bar.update()
             stopping = self.asked_to_stop()
             if stopping or self.step % config.checkpoint_every == 0 or self.step == self.steps:
                 self.save()
             if stopping and self.step < self.steps:
-                bar.close()
                 return False
-        bar.close()
-        if accelerator.is_main_process:  # beside the log, which holds no number of the machine
-            write_json(self.run.path / "machine.json",
-                       memory() | {"processes": accelerator.num_processes})
         return True
 
     def asked_to_stop(self) -> bool:
         """Whether the stop file is there; all processes of a launch get the first one's answer."""
-        found = torch.tensor([self.run.stop.exists()], device=self.accelerator.device)
+        found = torch.tensor([self.run.stop.is_file()], device=self.accelerator.device)
         if self.accelerator.num_processes > 1:
             torch.distributed.broadcast(found, src=0)
         return bool(found.item())

@@ -6,6 +6,7 @@ import numpy as np
 from torch import Tensor
 
 from reidlab.data.world import Drawing
+from reidlab.errors import ReidlabError
 from reidlab.evaluation.attention_maps import branch_maps, encoder_maps, on_patches, rollout
 from reidlab.evaluation.credit import SIDES, Credit, credit
 from reidlab.plots.attention import overlays
@@ -41,6 +42,9 @@ def attention_viewer(model, untrained, drawings: list[Drawing]) -> Panel:
         maps, branches, flow = seen(trained)
         if kind.startswith("rollout"):
             return on_patches(flow[person, 0], grid)
+        if kind in BRANCHES and BRANCHES[kind] not in branches:
+            raise ReidlabError("the branches of this design give no weight to single tokens; "
+                               "choose a map of the encoder")
         found = branches[BRANCHES[kind]][person] if kind in BRANCHES else (
             maps[layer - 1, person][:, :1])                                   # (heads, Q, N)
         found = found.mean(dim=0) if head == "mean" else found[int(head) - 1]

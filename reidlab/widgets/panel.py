@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from reidlab.files import write_whole
+from reidlab.places import figures_folder
 
 _OPEN: dict = {}  # callbacks live as long as their panel stands here
 
@@ -73,9 +74,7 @@ class Panel:
 
     def save(self, file: Path | str, **values) -> Path:
         """Write the picture at given control values, for readers without a kernel."""
-        drawn = png(self.view(**self.values | values))
-        write_whole(Path(file), lambda out: out.write(drawn))
-        return Path(file)
+        return keep(png(self.view(**self.values | values)), file)
 
     def _changed(self, change) -> None:
         self.draw()
@@ -88,6 +87,13 @@ def png(drawn) -> bytes:
         drawn.savefig(out, format="png")
         return out.getvalue()
     return drawn
+
+
+def keep(drawn: bytes, file: Path | str) -> Path:
+    """Write a picture; a bare name goes to `figures_folder`."""
+    file = figures_folder() / file
+    write_whole(file, lambda out: out.write(drawn))
+    return file
 
 
 def encoded(picture: Image.Image) -> bytes:

@@ -13,13 +13,12 @@ from IPython.display import display
 
 from reidlab.changes import AnyExperiment
 from reidlab.errors import ReidlabError
-from reidlab.files import write_whole
 from reidlab.plots.curves import SIZE, training_curves
 from reidlab.plots.style import figure
 from reidlab.runs.folder import RunFolder
 from reidlab.runs.status import Status, status
 from reidlab.training.launch import finish, launch, stop
-from reidlab.widgets.panel import claim, png
+from reidlab.widgets.panel import claim, keep, png
 
 BUSY = ("starting", "training", "silent", "stopping", "scoring")
 
@@ -108,9 +107,7 @@ class RunPanel:
         rows = RunFolder(self.folder.value).rows()
         fig = training_curves({self._experiment().name: rows}, self._figure)
         fig.suptitle(" · ".join(facts(status(self.folder.value, rows))))
-        drawn = png(fig)
-        write_whole(Path(file), lambda out: out.write(drawn))
-        return Path(file)
+        return keep(png(fig), file)
 
     def show(self) -> None:
         """Display the panel in the running cell."""

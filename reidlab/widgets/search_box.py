@@ -7,10 +7,9 @@ from PIL import Image
 
 from reidlab.errors import ReidlabError
 from reidlab.evaluation.search import Searcher
-from reidlab.files import write_whole
 from reidlab.plots.attention import shared_out
 from reidlab.plots.people import ranked
-from reidlab.widgets.panel import claim, encoded, png, stack
+from reidlab.widgets.panel import claim, encoded, keep, png, stack
 
 
 class SearchBox:
@@ -68,9 +67,7 @@ class SearchBox:
         """Write ranking and reasons as one picture, for readers without a kernel."""
         row = png(ranked([{"text": self.text.value, "hits": [
             (h.image, h.score, None) for h in self.hits]}], columns=self.k))
-        stacked = stack(row, png(self._explained(0)))
-        write_whole(Path(file), lambda out: out.write(stacked))
-        return Path(file)
+        return keep(stack(row, png(self._explained(0))), file)
 
     def show(self) -> None:
         """Display the box in the running cell."""

@@ -32,7 +32,8 @@ def test_two_processes_give_the_losses_of_one(tmp_path):
     for a, b in zip(rows(one), rows(two), strict=True):
         for name in a:
             if name.startswith("loss/"):
-                assert a[name] == pytest.approx(b[name], abs=1e-5), (a["step"], name)
+                # sums in another order: relative, since terms differ in size by their weights
+                assert a[name] == pytest.approx(b[name], rel=1e-4, abs=1e-6), (a["step"], name)
 
 
 @pytest.mark.slow

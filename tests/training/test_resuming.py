@@ -6,12 +6,18 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 
+import psutil
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from reidlab.errors import ReidlabError
-from reidlab.runs import checkpoint
+from reidlab.evaluation.report import evaluate
+from reidlab.runs import checkpoint, lock
 from reidlab.runs.folder import RunFolder
+from reidlab.runs.status import status
 from reidlab.training.loop import train
 from tests.conftest import mini
 from tests.training.conftest import command, rows
@@ -89,28 +95,114 @@ def test_a_run_killed_before_its_config_was_written_starts_again(tmp_path):
     (folder.path / ".config.json.7.part").write_text("{")
     (folder.path / ".tokenizer.part").mkdir()
     folder.start(mini())
-    assert folder.config.exists() and not list(folder.path.glob(".*.part"))
+    assert not list(folder.path.glob(".*"))
+    folder.describe(mini())
+    assert folder.config.exists()
     folder.release()
     assert not folder.lock.exists()
+
+
+def held_by(folder, **writer):
+    """Write a lock as another process would."""
+    folder.path.mkdir(exist_ok=True)
+    folder.lock.write_text(json.dumps(asdict(lock.this_process()) | writer))
 
 
 def test_one_writer_a_run(tmp_path):
     folder = RunFolder(tmp_path / "run")
     sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    started = psutil.Process(sleeper.pid).create_time()
     try:
-        folder.path.mkdir()
-        folder.lock.write_text(str(sleeper.pid))
-        (folder.path / "config.json").write_text("{}")
-        with pytest.raises(ReidlabError):
-            folder.start(mini())
-        (folder.path / "config.json").unlink()
-        folder.lock.unlink()
-        folder.start(mini())
-        folder.lock.write_text(str(sleeper.pid))
+        held_by(folder, pid=sleeper.pid, started=started)
         with pytest.raises(ReidlabError, match=f"process {sleeper.pid} is training"):
             folder.start(mini())
+        assert folder.writer().pid == sleeper.pid
+        folder.release()                            # never another's
+        assert folder.lock.exists()
     finally:
         sleeper.kill()
         sleeper.wait()
     folder.start(mini())  # a dead writer's lock does not hold
-    assert folder.writer() == os.getpid()
+    assert folder.writer().pid == os.getpid()
+
+
+def test_a_lock_whose_number_somebody_else_has_now_does_not_hold(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    held_by(folder, pid=os.getppid(), started=1.0)  # that number lives, but it is another process
+    folder.start(mini())
+    assert folder.writer() == lock.this_process()
+
+
+def test_a_lock_of_another_host_is_believed_and_the_mend_is_said(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    held_by(folder, host="elsewhere")
+    with pytest.raises(ReidlabError, match=f"on elsewhere is training.*remove {folder.lock}"):
+        folder.start(mini())
+
+
+@pytest.mark.parametrize("text", ["", "garbage", "[]", "{}", '{"pid": 1e400, "host": 1}',
+                                  '{"pid": 99999999999999999999, "host": "x", "started": 1}'])
+def test_a_damaged_lock_does_not_hold(tmp_path, text):
+    folder = RunFolder(tmp_path / "run")
+    folder.path.mkdir()
+    folder.lock.write_text(text.replace('"x"', json.dumps(lock.this_process().host)))
+    folder.start(mini())
+    assert folder.writer() == lock.this_process()
+
+
+def test_a_run_is_held_until_its_report_is_written(tmp_path, monkeypatch, data):
+    """Released before scoring, the panel said "stopped", and a second process could start."""
+    seen = []
+
+    def scored(path, data):
+        seen.append((RunFolder(path).writer(), status(path).state))
+        return {}
+
+    monkeypatch.setattr("reidlab.training.loop.evaluate", scored)
+    train(mini(training__epochs=1), tmp_path / "run", quiet=True)
+    assert seen == [(lock.this_process(), "scoring")]
+    assert RunFolder(tmp_path / "run").writer() is None
+
+
+def test_a_refused_start_leaves_nothing_and_does_not_block_the_corrected_command(tmp_path, data):
+    folder = tmp_path / "run"
+    with pytest.raises(ReidlabError, match="needs .* people"):
+        train(mini(training__batch_size=1000), folder, quiet=True)
+    assert not folder.exists()
+    train(mini(training__epochs=1), folder, quiet=True)
+    assert (folder / "report.json").exists()
+
+
+def test_other_data_under_the_same_name_do_not_get_into_a_run(tmp_path, data, monkeypatch):
+    folder = tmp_path / "run"
+    train(mini(training__epochs=1), folder, quiet=True)
+    report = (folder / "report.json").read_bytes()
+    monkeypatch.setattr("reidlab.evaluation.report.fingerprint", lambda data: "other")
+    with pytest.raises(ReidlabError, match="was trained on other data"):
+        evaluate(folder)
+    assert (folder / "report.json").read_bytes() == report
+    (folder / "report.json").unlink()  # not finished, then: training would go on
+    monkeypatch.setattr("reidlab.training.loop.fingerprint", lambda data: "other")
+    with pytest.raises(ReidlabError, match="was trained on other data"):
+        train(mini(training__epochs=1), folder, quiet=True)
+
+
+@pytest.mark.parametrize("damage", ["names", "shape", "step", "random"])
+def test_a_checkpoint_with_damaged_progress_is_named(tmp_path, damage):
+    layer = torch.nn.Linear(2, 2)
+    optimizer = torch.optim.Adam(layer.parameters())
+    layer(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+    checkpoint.save(tmp_path / "w", {"model": layer}, optimizer, step=1, best=0.5)
+    tensors, state = checkpoint.read(tmp_path / "w")
+    if damage == "names":
+        tensors["optimizer.x.exp_avg"] = tensors.pop("optimizer.0.exp_avg")
+    elif damage == "shape":
+        tensors["optimizer.0.exp_avg"] = torch.ones(5)
+    elif damage == "random":
+        del tensors["random.torch"]
+    else:
+        state["step"] = -1
+    save_file(tensors, tmp_path / "w", {"reidlab": json.dumps(state)})
+    with pytest.raises(ReidlabError, match="cannot be read as a reidlab checkpoint"):
+        checkpoint.restore(tmp_path / "w", {"model": layer}, optimizer)

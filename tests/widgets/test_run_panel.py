@@ -29,6 +29,7 @@ def write_run(folder, rows, steps=10, **files):
     """A run's folder as a process would leave it."""
     run = RunFolder(folder)
     run.start(mini())
+    run.describe(mini())
     run.plan.write_text(json.dumps({"steps": steps, "batch_size": 32}))
     for row in rows:
         run.log(row)
