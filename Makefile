@@ -1,13 +1,18 @@
 # Every target does its own set-up in .venv; delete the folder to start over.
 # A module is compiled once and kept in .venv, not anew in each of many processes.
 export PYTHONDONTWRITEBYTECODE :=
+# Threads wait briefly for each other, so that a run keeps its speed beside other work
+# (reidlab/threads.py); what you have set yourself stays.
+ifndef OMP_WAIT_POLICY
+export GOMP_SPINCOUNT ?= 1000
+endif
 PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile \
        --constraint constraints.txt
 
-.PHONY: run test fast browser lab clean
+.PHONY: run test fast browser campaign figures lab clean
 
 run: .venv/ready
 	$(BIN)/python -m reidlab run notebooks/12_full_training.ipynb
@@ -21,6 +26,13 @@ fast: .venv/ready-test
 
 browser: .venv/ready-test .venv/ready-lab .venv/ready-browser
 	$(BIN)/python -m pytest tests/test_jupyterlab.py
+
+campaign: .venv/ready-test
+	$(BIN)/python -m tests.campaign
+
+# The one command that changes the committed figures, tables and checks: look at them, commit them.
+figures: .venv/ready
+	REIDLAB_FIGURES="$(CURDIR)/figures" $(BIN)/python -m reidlab run notebooks/*.ipynb
 
 lab: .venv/ready-lab
 	$(BIN)/jupyter lab notebooks/00_start_here.ipynb

@@ -8,6 +8,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
 from reidlab.errors import MissingPath, ReidlabError
+from reidlab.files import write_whole
 
 
 class _Shown(NotebookClient):
@@ -23,8 +24,13 @@ class _Shown(NotebookClient):
         return super().output(outs, msg, display_id, cell_index)
 
 
-def execute(path: Path, timeout: int = 3600) -> str:
+def execute(path: Path, timeout: int = 3600, keep: Path | None = None) -> str:
     """Run a notebook from a clean kernel in its own folder, without changing the file.
+
+    Args:
+        path: the notebook.
+        timeout: seconds that a cell may take.
+        keep: file that the executed notebook is written to, outputs included.
 
     Returns:
         An empty string, or the cell and error that stopped it.
@@ -41,7 +47,12 @@ def execute(path: Path, timeout: int = 3600) -> str:
     client = _Shown(notebook, timeout=timeout, kernel_name="python3",
                     resources={"metadata": {"path": str(path.parent)}})
     try:
-        client.execute(env=os.environ | {"PYDEVD_DISABLE_FILE_VALIDATION": "1"})
+        client.execute(env=os.environ | {"PYDEVD_DISABLE_FILE_VALIDATION": "1",
+                                         "REIDLAB_PROGRESS": "1" if sys.stdout.isatty() else "30"})
     except CellExecutionError as fault:
         return f"{path}: {fault.ename}: {fault.evalue}\n{fault}"
+    finally:
+        if keep is not None:
+            executed = nbformat.writes(client.nb).encode()
+            write_whole(keep, lambda out: out.write(executed))
     return ""

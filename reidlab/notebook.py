@@ -5,18 +5,30 @@ import json
 import time
 from pathlib import Path
 
+from IPython import get_ipython
+from IPython.core.pylabtools import select_figure_formats
 from IPython.display import HTML, Code, display
+from matplotlib.figure import Figure
 
 from reidlab.changes import to_dict
 from reidlab.data.packing import cache_folder
 from reidlab.errors import ReidlabError
-from reidlab.files import write_json
+from reidlab.files import read_json, write_json
+from reidlab.places import figures_folder
 from reidlab.presets import preset
 from reidlab.runs.folder import RunFolder
 from reidlab.training.launch import train_all
+from reidlab.training.progress import RunsBar
 
 COMPARE = {"<": lambda a, b: a < b, "<=": lambda a, b: a <= b, ">": lambda a, b: a > b,
            ">=": lambda a, b: a >= b, "==": lambda a, b: a == b}
+
+
+def show_figures(shell) -> None:
+    """Let a kernel show figures that were made without pyplot, and never as a line of text."""
+    select_figure_formats(shell, {"png"})
+    shell.display_formatter.formatters["text/plain"].for_type(
+        Figure, lambda fig, printer, cycle: printer.text("figure"))
 
 
 def show_source(thing) -> None:
@@ -24,27 +36,28 @@ def show_source(thing) -> None:
     display(Code(inspect.getsource(thing), language="python"))
 
 
-def check(claim: str, observed, relation: str, bound, folder: Path | str = "../figures") -> bool:
+def check(claim: str, observed, relation: str, bound, folder: Path | str | None = None) -> bool:
     """Assert a claim of the prose and show a green or red row.
 
     Args:
         claim: id such as ``C12.3``; prose cites it in square brackets.
         observed, bound: numbers; relation: one of < <= > >= ==.
-        folder: where ``checks_12.json`` collects the outcomes.
+        folder: where ``checks_12.json`` collects the outcomes; `figures_folder` by default.
 
     Raises:
-        AssertionError: the claim does not hold.
+        AssertionError: the claim does not hold, also where assertions are switched off.
     """
     holds = bool(COMPARE[relation](observed, bound))
     display(HTML(
         f"<div style='border-left:5px solid {'#0a7d4b' if holds else '#b3261e'};padding-left:8px'>"
         f"<b>{claim}</b> {_short(observed)} {relation.replace('<', '&lt;')} {_short(bound)}: "
         f"<b>{'holds' if holds else 'does not hold'}</b></div>"))
-    file = Path(folder) / f"checks_{claim[1:].split('.')[0]}.json"
-    known = json.loads(file.read_text()) if file.exists() else {}
+    file = Path(folder or figures_folder()) / f"checks_{claim[1:].split('.')[0]}.json"
+    known = read_json(file) if file.exists() else {}
     known[claim] = {"relation": relation, "bound": bound, "holds": holds}
     write_json(file, dict(sorted(known.items())))
-    assert holds, f"{claim}: {observed} {relation} {bound} does not hold"
+    if not holds:
+        raise AssertionError(f"{claim}: {observed} {relation} {bound} does not hold")
     return holds
 
 
@@ -52,7 +65,7 @@ def _short(value) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def shared_run(epochs: int = 30) -> Path:
+def shared_run(epochs: int = 30, seed: int = 0) -> Path:
     """The small trained run that several notebooks look at; trained on the first call.
 
     It is kept beside the packed pictures under a name made from its settings: other settings are
@@ -60,23 +73,29 @@ def shared_run(epochs: int = 30) -> Path:
 
     Args:
         epochs: of the ``corrected`` preset at ``tiny``; 30 take about three minutes on two cores.
+        seed: of weights and batches.
 
     Returns:
         Its folder.
     """
-    experiment = preset("corrected", "tiny", training__epochs=epochs)
+    experiment = preset("corrected", "tiny", seed=seed, training__epochs=epochs)
     digest = hashlib.sha256(json.dumps(to_dict(experiment), sort_keys=True).encode()).hexdigest()
     folder = cache_folder() / "runs" / f"{experiment.name}-{digest[:12]}"
     run = RunFolder(folder)
-    while not run.report.exists():
-        if run.writer() is not None:
-            time.sleep(1.0)
-            continue
-        print(f"training a small model once, in {folder}", flush=True)
-        try:
-            train_all({experiment.name: (experiment, folder)}, at_once=1, look=lambda _: print(
-                *(f"step {row['step']}" for row in run.rows()[-1:]), flush=True))
-        except ReidlabError:
-            if run.writer() is None:  # somebody else was a moment quicker otherwise
-                raise
+    with RunsBar({"the small shared model": folder}, off=run.report.exists()) as bar:
+        while not run.report.exists():
+            if run.writer() is not None:
+                bar(["the small shared model"])
+                time.sleep(1.0)
+                continue
+            try:
+                train_all({"the small shared model": (experiment, folder)}, at_once=1, look=bar)
+            except ReidlabError:
+                if run.writer() is None:  # somebody else was a moment quicker otherwise
+                    raise
+    run.refuse_another(experiment)
     return folder
+
+
+if get_ipython() is not None:
+    show_figures(get_ipython())

@@ -20,6 +20,12 @@ from tests.conftest import MINI
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 CELLS = {
+    "figure": "import torch\n"
+              "from reidlab.data.world import World\n"
+              "from reidlab.notebook import check\n"
+              "from reidlab.plots.people import portrait\n"
+              "picture = portrait(World(seed=0, size=(96, 48)).draw(3, 7, 3))\n"
+              "picture",
     "slider": "from reidlab.widgets.explorer import people_explorer\n"
               "people_explorer(size=(96, 48)).show()",
     "run": "import reidlab\nfrom reidlab.widgets.run_panel import RunPanel\n"
@@ -125,6 +131,17 @@ def test_a_slider_changes_its_picture(lab, page):
     page.keyboard.press("ArrowRight")
     until(page, "([old]) => document.querySelector('.widget-image').src != old", before)
     shoot(page, "slider")
+
+
+@pytest.mark.slow
+def test_a_cell_that_ends_in_a_figure_shows_it_and_no_line_of_text(lab, page):
+    opened(page, lab[0], "figure")
+    page.wait_for_selector(".jp-RenderedImage img")
+    size = page.evaluate("() => { const i = document.querySelector('.jp-RenderedImage img');"
+                         " return [i.naturalWidth, i.naturalHeight] }")
+    assert min(size) > 100
+    assert "<Figure" not in page.inner_text(".jp-OutputArea")
+    shoot(page, "figure")
 
 
 @pytest.mark.slow
