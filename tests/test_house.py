@@ -8,12 +8,12 @@ import reidlab
 
 ROOT = Path(reidlab.__file__).parent
 ORDER = [  # a module imports only from its own level or from one further up
-    {"errors", "config", "changes", "files", "places", "threads"}, {"presets", "data.records", "runs"}, {"data"},
-    {"encoders"},
+    {"errors", "config", "changes", "files", "places", "threads"},
+    {"presets", "data.records", "runs"}, {"data"}, {"encoders"},
     {"disentangle"}, {"expansion"}, {"fusion"}, {"models"}, {"losses"}, {"evaluation"},
     {"training"}, {"plots"},
-    {"widgets"}, {"notebook", "executing", "doctor", "comparing", "sweeping"}, {"beside"}, {"bench"},
-    {"__main__", "__init__"}]
+    {"widgets"}, {"notebook", "executing", "doctor", "comparing", "sweeping"}, {"beside"},
+    {"bench"}, {"__main__", "__init__"}]
 
 
 def level(module: str) -> int:

@@ -4,9 +4,9 @@ import json
 import pytest
 
 from reidlab.errors import ReidlabError
+from reidlab.losses import total
 from reidlab.presets import visible_infrared
 from reidlab.presets.text_image import DESIGNS
-from reidlab.losses import total
 from reidlab.runs import checkpoint
 from reidlab.runs.folder import RunFolder
 from reidlab.training.loop import train
