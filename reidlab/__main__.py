@@ -37,6 +37,9 @@ def parser() -> argparse.ArgumentParser:
         found.add_argument("--json", action="store_true", help="print the result as one object")
         return found
 
+    def path(one: argparse.ArgumentParser, option: str, **more) -> None:
+        one.add_argument(option, type=_path, **more)
+
     def settings(one: argparse.ArgumentParser) -> None:
         one.add_argument("--size", default="tiny", help="tiny, small or base")
         one.add_argument("--data", default="drawn", help="drawn, or LAYOUT:DIR")
@@ -45,35 +48,35 @@ def parser() -> argparse.ArgumentParser:
 
     one = command("train", _train, "train a preset, or go on where its run stands")
     one.add_argument("preset")
-    one.add_argument("--run", dest="folder", required=True, help="folder of the run")
+    path(one, "--run", dest="folder", required=True, help="folder of the run")
     one.add_argument("--seed", type=int, default=0)
     settings(one)
     one = command("compare", _compare, "train designs × seeds and lay them side by side")
     one.add_argument("presets", nargs="+", help="designs; the last is compared with each other")
-    one.add_argument("--out", dest="folder", required=True, help="folder of all runs")
+    path(one, "--out", dest="folder", required=True, help="folder of all runs")
     one.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     one.add_argument("--at-once", type=int, help="runs side by side; default: one a core, or a GPU")
     settings(one)
     one = command("sweep", _sweep, "train every combination of some fields and name the best")
     one.add_argument("preset")
     one.add_argument("grid", nargs="+", metavar="PART.FIELD=VALUE,VALUE", help="fields to vary")
-    one.add_argument("--out", dest="folder", required=True, help="folder of all runs")
+    path(one, "--out", dest="folder", required=True, help="folder of all runs")
     one.add_argument("--seed", type=int, default=0)
     one.add_argument("--at-once", type=int, help="runs side by side; default: one a core, or a GPU")
     settings(one)
     one = command("evaluate", _evaluate, "score a trained run and write its report.json")
-    one.add_argument("folder", metavar="RUN")
+    path(one, "folder", metavar="RUN")
     one = command("search", _search, "rank people by a description")
-    one.add_argument("folder", metavar="RUN")
+    path(one, "folder", metavar="RUN")
     one.add_argument("text")
     one.add_argument("-k", type=int, default=10, help="number of hits")
-    one.add_argument("--gallery", help="a folder of pictures; default: the run's test people")
-    one.add_argument("--draw", help="picture file to write; default: RUN/search.png")
+    path(one, "--gallery", help="a folder of pictures; default: the run's test people")
+    path(one, "--draw", help="picture file to write; default: RUN/search.png")
     data = commands.add_parser("data", help="write the drawn world as a data set, or check one",
                                description="write the drawn world as a data set, or check one")
     actions = data.add_subparsers(dest="action", required=True, metavar="ACTION")
     one = command("export", _export, "write the drawn people in a public layout", actions)
-    one.add_argument("folder", metavar="DIR")
+    path(one, "folder", metavar="DIR")
     one.add_argument("--layout", default="cuhk-pedes", help=layouts)
     one.add_argument("--people", type=int, default=1000, help="training people")
     one.add_argument("--held-out", type=int, default=200, help="people in val and in test each")
@@ -83,14 +86,22 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--shots", type=int, default=4, help="pictures a person (in each light)")
     one = command("check", _check, "counts, unreadable pictures, shared people and captions",
                   actions)
-    one.add_argument("folder", metavar="DIR")
+    path(one, "folder", metavar="DIR")
     one.add_argument("--layout", default="cuhk-pedes", help=layouts)
     one = command("run", _run, "execute notebooks from a clean kernel and show their progress")
-    one.add_argument("notebooks", nargs="+", metavar="NOTEBOOK")
+    path(one, "notebooks", nargs="+", metavar="NOTEBOOK")
     one = command("bench", _bench, "what costs how much, as ratios within one run")
     one.add_argument("--rounds", type=int, default=7, help="turns of each comparison")
     command("doctor", _doctor, "what is installed, and which path is taken")
     return top
+
+
+def _path(text: str) -> str:
+    from reidlab.files import usable
+    try:
+        return str(usable(text))
+    except ReidlabError as fault:
+        raise argparse.ArgumentTypeError(str(fault)) from fault
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -179,7 +190,11 @@ def _evaluate(options):
 
 def _table(reports: list[dict]) -> str:
     from reidlab.evaluation.summary import markdown
-    return markdown([r for r in reports if r])
+    try:
+        return markdown([r for r in reports if r])
+    except (KeyError, TypeError, ValueError, AttributeError) as fault:
+        raise ReidlabError("the run's report.json is damaged: it lacks scores that it should hold; "
+                           "delete it and score the run again with reidlab evaluate") from fault
 
 
 def _search(options):

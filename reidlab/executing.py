@@ -8,7 +8,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
 from reidlab.errors import MissingPath, ReidlabError
-from reidlab.files import write_whole
+from reidlab.files import usable, write_whole
 
 
 class _Shown(NotebookClient):
@@ -38,7 +38,7 @@ def execute(path: Path, timeout: int = 3600, keep: Path | None = None) -> str:
     Raises:
         MissingPath: no such notebook.
     """
-    if not path.is_file():
+    if not usable(path).is_file():
         raise MissingPath(f"no notebook {path}; they are in notebooks/")
     try:
         notebook = nbformat.read(path, as_version=4)

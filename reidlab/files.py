@@ -9,13 +9,30 @@ from typing import BinaryIO
 from reidlab.errors import MissingPath, ReidlabError
 
 
+def usable(path: str | Path) -> Path:
+    """A path that a file system can hold.
+
+    Raises:
+        ReidlabError: an empty one, one that is too long, or characters that are no text.
+    """
+    try:
+        os.lstat(os.fspath(path).encode("utf-8"))
+    except (FileNotFoundError, NotADirectoryError, PermissionError) as fault:
+        if not os.fspath(path):
+            raise ReidlabError("a path is empty; name a file or folder") from fault
+    except (OSError, ValueError) as fault:
+        raise ReidlabError(f"{os.fspath(path)!r:.80} is no usable path: too long, links that loop, "
+                           "or characters that are no text; choose another") from fault
+    return Path(path)
+
+
 def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Write beside `path`, flush to disk, then rename: readers see the old file or the new one.
 
     Raises:
         ReidlabError: no room, or no right to write; nothing is left behind.
     """
-    path = Path(path)
+    path = usable(path)
     if path.is_dir():
         raise ReidlabError(f"cannot write {path}: it is a folder; name a file")
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -54,7 +71,7 @@ def read_json(path: Path):
     Raises:
         MissingPath: no such file; ReidlabError: it cannot be read, or is no JSON.
     """
-    path = Path(path)
+    path = usable(path)
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as fault:
@@ -62,10 +79,9 @@ def read_json(path: Path):
     except OSError as fault:
         raise ReidlabError(f"cannot read {path}: {fault.strerror or fault}; it should be a "
                            "readable file") from fault
-    except (ValueError, RecursionError) as fault:  # no UTF-8, no JSON, nested without end
-        raise ReidlabError(f"{path} is no readable JSON ({_brief(fault)}); restore it, fetch it "
-                           "again, or delete it to have it made anew") from fault
-
-
-def _brief(fault: Exception) -> str:
-    return " ".join(str(fault).split())[:100]
+    except (ValueError, RecursionError) as fault:
+        why = ("no UTF-8 text" if isinstance(fault, UnicodeDecodeError) else
+               "nested too deep" if isinstance(fault, RecursionError) else
+               " ".join(str(fault).split())[:100])
+        raise ReidlabError(f"{path} is no readable JSON ({why}); restore it, fetch it again, or "
+                           "delete it to have it made anew") from fault

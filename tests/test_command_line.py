@@ -1,5 +1,6 @@
 """The command line as a user meets it: exit status, one line, one JSON object."""
 import json
+import shutil
 import subprocess
 import sys
 import typing
@@ -18,6 +19,7 @@ from reidlab.losses.decoupling import DECOUPLERS
 from reidlab.models.heads import HEADS
 from reidlab.models.necks import NECKS
 from reidlab.presets import preset
+from tests.conftest import MINI
 
 
 def failing(capsys, *arguments):
@@ -60,6 +62,39 @@ def test_what_has_an_option_of_its_own_is_not_set_twice(capsys, tmp_path, change
     ["train", "corrected", "--run", "x", "--seed", "1.5"]])
 def test_a_command_that_argparse_refuses_is_one_line_too(capsys, arguments):
     assert "--help" in failing(capsys, *arguments)
+
+
+@pytest.mark.parametrize(("path", "says"), [("", "is empty"), ("x" * 300, "no usable path"),
+                                            ("a\0b", "no usable path"), ("\udcff", "no text")])
+def test_a_path_that_no_file_system_can_hold_is_one_line(capsys, path, says, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for command in (["train", "corrected", "--run"], ["compare", "corrected", "--out"],
+                    ["sweep", "corrected", "training.lr=1", "--out"], ["evaluate"],
+                    ["search", "run", "a coat", "--gallery"], ["search", "run", "a coat", "--draw"],
+                    ["data", "export"], ["data", "check"], ["run"]):
+        assert says in failing(capsys, *command, path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_weights_that_are_all_zero_are_refused():
+    for design in ("corrected", "embednet_corrected"):
+        weights = {name: 0.0 for name in flatten(preset(design)) if name.startswith("loss.weights")}
+        with pytest.raises(ReidlabError, match="every weight in loss.weights is 0"):
+            change(preset(design), weights)
+
+
+def test_the_merged_split_keeps_the_width_that_its_note_gives_it():
+    with pytest.raises(ReidlabError, match="heads.embedding is 16; the merged split"):
+        preset("merged", heads__embedding=16)
+
+
+def test_a_damaged_report_is_one_line(run, tmp_path, capsys):
+    shutil.copytree(run, tmp_path / "run")
+    fields = [f"--set={k}={v}" for k, v in MINI.items()]
+    for damage in ("[]", "{}", '{"tables": 5}', '{"tables": {"test": 1e400}}', "\udcff"):
+        (tmp_path / "run" / "report.json").write_bytes(damage.encode(errors="surrogateescape"))
+        assert "report" in failing(capsys, "train", "corrected", "--run", str(tmp_path / "run"),
+                                   *fields)
 
 
 def test_help_is_no_error(capsys):

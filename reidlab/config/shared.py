@@ -61,6 +61,9 @@ def check(experiment) -> None:
         ReidlabError: which field, what it is, what it may be.
     """
     _check_fields(experiment, "")
+    if not any(dataclasses.asdict(experiment.loss.weights).values()):
+        raise ReidlabError("every weight in loss.weights is 0, so that nothing would be learned; "
+                           "set one above 0")
     image = experiment.image
     if image.height % image.patch or image.width % image.patch:
         raise ReidlabError(

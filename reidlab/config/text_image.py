@@ -5,6 +5,8 @@ from typing import ClassVar, Literal
 from reidlab.config.shared import Image, Training, check, limited
 from reidlab.errors import ReidlabError
 
+MERGED_WIDTH = 256  # of the merged split's identity vectors, as note 000 has it
+
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
@@ -187,6 +189,9 @@ class Experiment:
         if (self.disentangle.name == "merged") != (self.heads.name == "merged"):
             raise ReidlabError("disentangle.name and heads.name are merged together or not at all: "
                                "the merged split ends at retrieval width")
+        if self.heads.name == "merged" and self.heads.embedding != MERGED_WIDTH:
+            raise ReidlabError(f"heads.embedding is {self.heads.embedding}; the merged split of "
+                               f"note 000 ends at {MERGED_WIDTH}: set it to that")
         if self.loss.decouple_controller and not self.loss.weights.decouple:
             raise ReidlabError("loss.decouple_controller raises loss.weights.decouple, which is 0; "
                                "set the weight above 0, or the controller to false")

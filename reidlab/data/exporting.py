@@ -9,7 +9,7 @@ from reidlab.data.loading import draw
 from reidlab.data.pairs import draw_pair
 from reidlab.errors import ReidlabError
 
-SMALLEST = 16  # pixels a side; the world draws nobody smaller
+SMALLEST, LARGEST = 16, 2048  # pixels a side; the world draws nobody smaller
 
 
 def export_drawn(folder: Path, name: str, size: tuple[int, int], people: int, held_out: int,
@@ -32,9 +32,9 @@ def export_drawn(folder: Path, name: str, size: tuple[int, int], people: int, he
         ReidlabError: an unknown layout, numbers that make no data set, or a folder that holds
             something or cannot be written.
     """
-    if min(size) < SMALLEST:
-        raise ReidlabError(f"a picture of {size[0]}x{size[1]} pixels is too small for a person; "
-                           f"ask for at least {SMALLEST}x{SMALLEST}")
+    if min(size) < SMALLEST or max(size) > LARGEST:
+        raise ReidlabError(f"a picture of {size[0]}x{size[1]} pixels is too small or too large; "
+                           f"ask for sides of {SMALLEST} to {LARGEST} pixels")
     for title, count, least in (("training people", people, 2), ("held-out people", held_out, 2),
                                 ("shots", shots, 1), ("seed", seed, 0)):
         if count < least:

@@ -1,5 +1,6 @@
 """From a source to splits: drawn or read records, and pictures packed once."""
 import contextlib
+import hashlib
 import json
 from dataclasses import replace
 from functools import lru_cache
@@ -101,25 +102,32 @@ def _draw_split(seed, size, name, people, outfits, shots) -> Split:
 
 def _described(spec: str, world: World, keys: list) -> list[Record]:
     """Records of drawn pictures, read from the cache; written there when absent or damaged."""
-    file = place(spec).with_suffix(".json")
+    file = place(spec).with_suffix(".jsonl")
     kept = _kept(file)
     if kept is not None and len(kept) == len(keys):
         return kept
     records = [drawn_record(world, key) for key in keys]
     rows = json.dumps([vars(record) for record in records]).encode()
     with contextlib.suppress(ReidlabError):  # no room to keep them: work from memory
-        write_whole(file, lambda out: out.write(rows))
+        write_whole(file, lambda out: out.write(_digest(rows) + b"\n" + rows))
     return records
 
 
 def _kept(file: Path) -> list[Record] | None:
     """The records of a cache file; None where it is absent or damaged."""
     try:
-        return [Record(**row | {name: tuple(row[name]) for name in (
-            "captions", "id_captions", "cloth_captions", "facts")})
-            for row in json.loads(file.read_text(encoding="utf-8"))]
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        digest, _, rows = file.read_bytes().partition(b"\n")
+    except OSError:
         return None
+    if digest != _digest(rows):
+        return None
+    return [Record(**row | {name: tuple(row[name]) for name in (
+        "captions", "id_captions", "cloth_captions", "facts")}) for row in json.loads(rows)]
+
+
+def _digest(rows: bytes) -> bytes:
+    """First line of a cache file, before its rows: a changed byte anywhere is seen."""
+    return f'"{hashlib.sha256(rows).hexdigest()}"'.encode()
 
 
 def with_absolute_source(experiment):

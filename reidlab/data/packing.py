@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 from reidlab.data.pictures import open_picture, regular
 from reidlab.data.world import World
 from reidlab.errors import ReidlabError
-from reidlab.files import write_whole
+from reidlab.files import usable, write_whole
 
 PACKING = 2  # raise when drawing changes, so that old caches are not read
 
@@ -37,7 +37,7 @@ def pack_drawn(drawn: "Drawn", size: tuple[int, int]) -> np.ndarray:
 
 def cache_folder() -> Path:
     """Where packed pictures are kept: ``$REIDLAB_CACHE``, else ``~/.cache/reidlab``."""
-    return Path(os.environ.get("REIDLAB_CACHE") or Path.home() / ".cache" / "reidlab")
+    return usable(os.environ.get("REIDLAB_CACHE") or Path.home() / ".cache" / "reidlab")
 
 
 def place(spec: str) -> Path:

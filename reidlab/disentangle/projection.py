@@ -6,6 +6,7 @@ the losses tells them apart.
 from torch import Tensor, nn
 
 from reidlab.config import Disentangle
+from reidlab.config.text_image import MERGED_WIDTH
 from reidlab.disentangle.gate import SplitFeatures
 from reidlab.disentangle.reversal import reverse_gradient
 from reidlab.encoders.pooling import build_pooling
@@ -70,7 +71,7 @@ class MergedSplit(ProjectionSplit):
     Source: note 000 §1.
     """
 
-    WIDTHS = (512, 256)
+    WIDTHS = (512, MERGED_WIDTH)
 
     def __init__(self, config: Disentangle, dim: int):
         super().__init__(config, dim)

@@ -93,7 +93,7 @@ def _restore_progress(tensors: dict[str, Tensor], state: dict, optimizer) -> Non
             moments.setdefault(int(k), {})[name] = value
     weights = [p for group in optimizer.param_groups for p in group["params"]]
     for k, found in moments.items():
-        if not 0 <= k < len(weights) or any(
+        if not 0 <= k < len(weights) or found.keys() != {"step", "exp_avg", "exp_avg_sq"} or any(
                 m.dim() and m.shape != weights[k].shape for m in found.values()):
             raise ValueError(f"moments {k} fit no weight")
     optimizer.load_state_dict(optimizer.state_dict() | {"state": moments})

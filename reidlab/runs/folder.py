@@ -11,6 +11,7 @@
 """
 import contextlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Iterable, Iterator
@@ -19,7 +20,7 @@ from pathlib import Path
 from reidlab.changes import AnyExperiment, from_dict, to_dict
 from reidlab.config import flatten
 from reidlab.errors import MissingPath, ReidlabError
-from reidlab.files import read_json, write_json, write_whole
+from reidlab.files import read_json, usable, write_json, write_whole
 from reidlab.runs import lock
 from reidlab.runs.provenance import provenance
 
@@ -29,10 +30,13 @@ class RunFolder:
 
     Args:
         path: the run directory; it need not exist yet.
+
+    Raises:
+        ReidlabError: a path that no file system can hold.
     """
 
     def __init__(self, path: str | Path):
-        self.path = Path(path)
+        self.path = usable(path)
         self.config = self.path / "config.json"
         self.plan = self.path / "plan.json"
         self.metrics = self.path / "metrics.jsonl"
@@ -115,6 +119,11 @@ class RunFolder:
         lock.give_back(self.lock)
         self.forget_stop()
 
+    def forget_dead_writer(self) -> None:
+        """Remove the lock of a process that was killed after its last file was written."""
+        if self.lock.is_file() and self.writer() is None:
+            self.lock.unlink(missing_ok=True)
+
     def forget_stop(self) -> None:
         """Take back a request to stop."""
         with contextlib.suppress(OSError):  # somebody made a folder of that name
@@ -144,8 +153,17 @@ class RunFolder:
         return raw.get("data") if isinstance(raw, dict) else None
 
     def log(self, row: dict) -> None:
-        """Append one line in a single write: a kill leaves it whole or absent."""
-        line = (json.dumps(row, allow_nan=False) + "\n").encode()
+        """Append one line in a single write: a kill leaves it whole or absent.
+
+        Raises:
+            ReidlabError: a number that is none, or no room.
+        """
+        wrong = [f"{k} is {v}" for k, v in row.items() if isinstance(v, float)
+                 and not math.isfinite(v)]
+        if wrong:
+            raise ReidlabError(f"at step {row.get('step')} {wrong[0]}; lower training.lr or set "
+                               "training.clip, then train in a new folder")
+        line = (json.dumps(row) + "\n").encode()
         try:
             handle = os.open(self.metrics, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
             try:
@@ -186,7 +204,7 @@ class RunFolder:
             MissingPath: no report; ReidlabError: a damaged one.
         """
         found = read_json(self.report)
-        if not isinstance(found, dict) or "tables" not in found:
+        if not isinstance(found, dict) or not isinstance(found.get("tables"), dict):
             raise ReidlabError(f"{self.report} is no report; delete it and score the run again "
                                f"with reidlab evaluate {self.path}")
         return found

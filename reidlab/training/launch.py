@@ -15,6 +15,7 @@ from reidlab.changes import AnyExperiment
 from reidlab.config import flatten
 from reidlab.data.loading import with_absolute_source
 from reidlab.errors import ReidlabError
+from reidlab.models.building import refuse_unbuildable
 from reidlab.presets import preset
 from reidlab.runs.folder import RunFolder
 
@@ -79,13 +80,15 @@ def train_all(runs: dict[str, tuple[AnyExperiment, str | Path]], at_once: int | 
         look: called with the names that train at the moment.
 
     Raises:
-        ReidlabError: a folder holds another experiment, before anything is trained; or a run
-            failed or was stopped: those beside it save and end.
+        ReidlabError: a folder holds another experiment, or a model cannot be built, before
+            anything is trained; or a run failed or was stopped: those beside it save and end.
     """
     if at_once is not None and at_once < 1:
         raise ReidlabError(f"at least one run must train at a time; got {at_once}")
     refuse_other_runs(runs)
     waiting = [name for name, (_, folder) in runs.items() if not RunFolder(folder).report.exists()]
+    for name in waiting:
+        refuse_unbuildable(runs[name][0])
     cores = torch.get_num_threads()
     at_once = at_once or (1 if torch.cuda.is_available() else min(max(1, len(waiting)), cores))
     running: dict[str, subprocess.Popen] = {}

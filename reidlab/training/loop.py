@@ -49,6 +49,7 @@ def train(experiment: AnyExperiment, run_dir, quiet: bool = False) -> dict:
     experiment, run = with_absolute_source(experiment), RunFolder(run_dir)
     if run.report.exists():
         run.refuse_another(experiment)
+        run.forget_dead_writer()
         return run.scores()
     refuse_unbuildable(experiment)
     cuda = torch.cuda.is_available()

@@ -99,3 +99,10 @@ def test_nan_stops_the_run_and_names_the_term(tmp_path, data, monkeypatch):
     for file in (tmp_path / "run").rglob("*.safetensors"):
         checkpoint.read(file)
     assert all(r["loss/total"] == r["loss/total"] for r in rows(tmp_path / "run"))
+
+
+def test_a_score_that_is_no_number_is_told_and_not_logged(tmp_path):
+    run = RunFolder(tmp_path)
+    with pytest.raises(ReidlabError, match="at step 3 val/mAP is nan; lower training.lr"):
+        run.log({"step": 3, "val/mAP": float("nan")})
+    assert run.rows() == [] and not run.metrics.exists()

@@ -164,6 +164,14 @@ def test_a_run_is_held_until_its_report_is_written(tmp_path, monkeypatch, data):
     assert RunFolder(tmp_path / "run").writer() is None
 
 
+def test_the_lock_of_a_run_killed_after_its_report_is_cleared_away(tmp_path, data):
+    folder = tmp_path / "run"
+    report = train(mini(training__epochs=1), folder, quiet=True)
+    held_by(RunFolder(folder), pid=os.getppid(), started=1.0)
+    assert train(mini(training__epochs=1), folder, quiet=True) == report
+    assert not (folder / "lock").exists()
+
+
 def test_a_refused_start_leaves_nothing_and_does_not_block_the_corrected_command(tmp_path, data):
     folder = tmp_path / "run"
     with pytest.raises(ReidlabError, match="needs .* people"):
