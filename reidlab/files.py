@@ -2,11 +2,16 @@
 import contextlib
 import json
 import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
+import psutil
+
 from reidlab.errors import MissingPath, ReidlabError
+
+HOST = socket.gethostname()[:32]
 
 
 def usable(path: str | Path) -> Path:
@@ -35,9 +40,10 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
     path = usable(path)
     if path.is_dir():
         raise ReidlabError(f"cannot write {path}: it is a folder; name a file")
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = path.with_name(f".{path.name}.{HOST}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _forget_dead_parts(path)
         with open(part, "wb") as out:
             write(out)
             out.flush()
@@ -49,6 +55,16 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
     finally:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
+
+
+def _forget_dead_parts(path: Path) -> None:
+    """Remove what processes of this host left when they were killed while writing `path`."""
+    start = f".{path.name}.{HOST}."
+    for found in os.listdir(path.parent):
+        owner = found.removeprefix(start).removesuffix(".part")
+        if found == f"{start}{owner}.part" and owner.isdecimal() and (
+                not psutil.pid_exists(int(owner))):
+            (path.parent / found).unlink(missing_ok=True)
 
 
 def write_json(path: Path, value) -> None:
