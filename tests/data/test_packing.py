@@ -1,6 +1,5 @@
 """The cache of packed pictures: whose pictures it holds, and what becomes of damaged files."""
 import io
-import json
 import os
 from pathlib import Path
 
