@@ -115,6 +115,8 @@ def _described(spec: str, world: World, keys: list) -> list[Record]:
 
 def _kept(file: Path) -> list[Record] | None:
     """The records of a cache file; None where it is absent or damaged."""
+    if not file.is_file():  # absent, or a pipe, which would be waited for
+        return None
     try:
         digest, _, rows = file.read_bytes().partition(b"\n")
     except OSError:

@@ -77,6 +77,8 @@ def _packed(spec: str, source: Dataset, size: tuple[int, int]) -> np.ndarray:
 
 def _kept(file: Path, shape: tuple[int, ...]) -> np.ndarray | None:
     """The packed pictures of a cache file; None where it is absent or damaged."""
+    if not file.is_file():  # absent, or a pipe, which would be waited for
+        return None
     try:
         kept = np.lib.format.open_memmap(file, mode="r")
     except (OSError, ValueError, OverflowError):

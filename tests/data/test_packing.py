@@ -107,6 +107,18 @@ def test_damaged_records_of_drawn_pictures_are_made_anew(own_cache, content):
     assert all(file.read_bytes() == whole for file, whole in files.items())
 
 
+def test_a_pipe_in_place_of_a_cache_file_is_not_waited_for(own_cache):
+    data = Data(people=2, val_people=2, test_people=2, outfits=2, shots=1)
+    _draw_split.cache_clear()
+    before = draw(data, (16, 16)).test
+    for file in list(own_cache.iterdir()):
+        file.unlink()
+        os.mkfifo(file)
+    _draw_split.cache_clear()
+    again = draw(data, (16, 16)).test
+    assert again.records == before.records and np.array_equal(again.images, before.images)
+
+
 def test_a_damaged_picture_is_one_line_and_no_workers_traceback(tmp_path, own_cache):
     files = [picture(tmp_path / f"{k:03d}.png") for k in range(70)]
     files[66].write_bytes(files[66].read_bytes()[:40])
