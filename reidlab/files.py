@@ -88,6 +88,8 @@ def read_json(path: Path):
         MissingPath: no such file; ReidlabError: it cannot be read, or is no JSON.
     """
     path = usable(path)
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise ReidlabError(f"{path} is no regular file; remove it")
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as fault:

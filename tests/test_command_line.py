@@ -83,6 +83,11 @@ def test_weights_that_are_all_zero_are_refused():
             change(preset(design), weights)
 
 
+def test_a_batch_too_small_for_an_unbiased_measure_is_refused():
+    with pytest.raises(ReidlabError, match="training.batch_size is 2; .* needs at least 4"):
+        preset("corrected", training__batch_size=2)
+
+
 def test_the_merged_split_keeps_the_width_that_its_note_gives_it():
     with pytest.raises(ReidlabError, match="heads.embedding is 16; the merged split"):
         preset("merged", heads__embedding=16)

@@ -38,6 +38,12 @@ def test_a_file_that_is_no_json_is_named_with_the_reason_in_one_line(tmp_path, c
         write_json(tmp_path, {})
 
 
+def test_a_pipe_in_place_of_a_file_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "x")
+    with pytest.raises(ReidlabError, match="is no regular file; remove it"):
+        read_json(tmp_path / "x")
+
+
 def test_nan_is_no_json_and_leaves_the_old_file(tmp_path):
     write_json(tmp_path / "x", {"a": 1})
     with pytest.raises(ReidlabError, match="NaN or an infinity"):

@@ -195,6 +195,11 @@ class Experiment:
         if self.loss.decouple_controller and not self.loss.weights.decouple:
             raise ReidlabError("loss.decouple_controller raises loss.weights.decouple, which is 0; "
                                "set the weight above 0, or the controller to false")
+        unbiased = self.loss.weights.decouple and self.loss.decouple not in ("abs_cosine", "gram")
+        if (unbiased or self.loss.weights.words) and self.training.batch_size < 4:
+            raise ReidlabError(f"training.batch_size is {self.training.batch_size}; an unbiased "
+                               "measure of dependence (loss.weights.decouple, loss.weights.words) "
+                               "needs at least 4")
         self._refuse_terms_without_a_source()
 
     def _refuse_terms_without_a_source(self) -> None:

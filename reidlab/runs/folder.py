@@ -221,7 +221,8 @@ def _rows(lines: Iterable[str]) -> Iterator[dict]:
     for line in lines:
         with contextlib.suppress(ValueError, RecursionError):
             row = json.loads(line)
-            if isinstance(row, dict) and isinstance(row.get("step"), int):
+            if isinstance(row, dict) and isinstance(row.get("step"), int) and isinstance(
+                    row.get("seconds", 0), int | float):
                 yield row
 
 

@@ -47,6 +47,6 @@ def test_the_latest_row_is_read_from_the_end_and_damage_is_passed_over(tmp_path)
     for step in range(1, 2000):
         run.log({"step": step, "loss/total": 1.0})
     with open(run.metrics, "ab") as log:
-        log.write(b'{"step": 2000, "loss/to\xff\n[1]\n{"step": "x"}\n')
+        log.write(b'{"step": 2000, "loss/to\xff\n[1]\n{"step": "x"}\n{"step": 1, "seconds": "x"}\n')
     assert run.latest() == {"step": 1999, "loss/total": 1.0} == run.rows()[-1]
     assert len(run.rows()) == 1999
