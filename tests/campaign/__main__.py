@@ -4,6 +4,7 @@ Writes ``campaign.json`` and ``campaign.md``; exit status 1 when anything was fo
 """
 import argparse
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -12,7 +13,7 @@ from pathlib import Path
 
 PARTS = ("inputs", "disk", "kills")
 QUIET = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false",
-         "MPLBACKEND": "agg", "COLUMNS": "200"}
+         "MPLBACKEND": "agg", "COLUMNS": "200", "CUDA_VISIBLE_DEVICES": ""}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -87,13 +88,15 @@ def _watched(part: str, results: Iterator[dict]) -> Iterator[dict]:
 def _one(options, out: Path) -> int:
     """Repeat one malformed input, show all it said, and keep its folder."""
     from tests.campaign.summary import command
-    one, = _inputs(options, out / f"case-{options.case}", [options.case], keep=True)
+    folder = out / f"case-{options.case}"
+    shutil.rmtree(folder, ignore_errors=True)  # of an earlier time
+    one, = _inputs(options, folder, [options.case], keep=True)
     print(f"case {one['case']}, {one['area']}: {one['what']}")
     for outcome in one["outcomes"]:
         print(f"\n$ {command(outcome['command'])}\n{outcome['stdout']}{outcome['stderr']}"
               f"status {outcome['status']} after {outcome['seconds']} s")
     print("", *(f"{f['kind']} {f['where']} {f['what']}" for f in one["findings"]), sep="\n")
-    print(f"its folder: {out / f'case-{options.case}'}")
+    print(f"its folder: {folder / f'{options.case:05d}'}")
     return 1 if one["findings"] else 0
 
 

@@ -14,9 +14,10 @@ NUMBERS = ("-1", "0", "1", "2", "-0.5", "0.5", "nan", "inf", "-inf", "1e9", "1e3
 WORDS = ("", " ", "none", "text", "../..", "/", "a,b", "👤", "x" * 5000, "a\nb", "$x_$", "0",
          "True", "[]", "\udcff")
 CLAIMS = ("", "2", "yes", "none", "nan", "tRUE", "0", "text")
-NO_NUMBERS = ("nan", "inf", "-inf", "", "text", "[1]", "1e400", "9" * 5000)
-ENDLESS = ("training.epochs", "training.batches_per_epoch", "scoring.trials")  # more is only longer
 HUGE = ("1e9", "1e30", "1000000000000")
+NO_NUMBERS = ("nan", "inf", "-inf", "", "text", "[1]", "1e400", "9" * 5000)
+LONG = {"training.epochs": HUGE, "training.batches_per_epoch": HUGE, "scoring.trials": HUGE,
+        "training.compile": ("tRUE",)}  # sound, and only longer than a case may take
 OTHERS = {TEXT: ("attention", "projection", "merged", "residual"),
           INFRARED: ("deen", "embednet", "embednet_tmhee", "embednet_cmatm", "embednet_ssdec")}
 
@@ -37,7 +38,7 @@ def fields(random: Random, world: World, place: Place, count: int) -> Case:
     design = random.choice((task, task, random.choice(OTHERS[task])))
     world.lend_cache(place)
     values = CLAIMS if isinstance(value, bool) else WORDS if isinstance(value, str) else NUMBERS
-    odd = random.choice([v for v in values if name not in ENDLESS or v not in HUGE])
+    odd = random.choice([v for v in values if v not in LONG.get(name, ())])
     number = isinstance(value, int | float) and not isinstance(value, bool)
     forbidden = "no number was taken for one" if number and odd in NO_NUMBERS else ""
     return Case(f"{design}: {name}={odd:.40}", [train(design, changes={name: odd})],

@@ -60,10 +60,11 @@ def _execute(case: Case, place: Place, limit: float) -> tuple[list[Outcome], lis
     last = outcomes[-1]
     if last.status == 0 and case.forbidden:
         findings.append(Finding("accepted", "", f"{case.forbidden}: {one_line(case.what)}"))
-    if len(outcomes) == 2 and outcomes[0].arguments[:2] == ["data", "check"] and (
-            outcomes[0].status == 0) and last.status:
-        findings.append(Finding("checked", "", "data check found nothing, train says: "
-                                + one_line(last_words(last.stderr))))
+    if last.status and outcomes[0].status == 0 and outcomes[0].arguments[:2] == ["data", "check"]:
+        said = last_words(last.stderr)
+        if "training." not in said:  # which is about settings, and no fault of the data
+            findings.append(Finding("checked", "", "data check found nothing, train says: "
+                                    + one_line(said)))
     if case.correct and last.status:
         findings += _blocked(case, place, limit)
     return outcomes, findings

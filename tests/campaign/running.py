@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-MEMORY = 4 << 30   # bytes of address space of a command
+MEMORY = 3 << 30   # bytes of address space of a command, beside what is there already
 FILE = 2 << 30     # bytes of a file that it writes
 MARK = "REIDLAB_CAMPAIGN"  # in the environment of everything that a command starts
 GRACE = 15.0       # seconds in which processes that a command started may end after it
@@ -119,7 +119,8 @@ def _become(arguments: list[str], place: Place, environment: dict, said: list[Pa
         sys.stdout = open(1, "w", encoding="utf-8", closefd=False)
         sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", buffering=1,
                           closefd=False)
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+        memory = psutil.Process().memory_info().vms + MEMORY
+        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
         resource.setrlimit(resource.RLIMIT_FSIZE, (FILE, FILE))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         os.chdir(place.work)

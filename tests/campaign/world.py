@@ -18,7 +18,8 @@ BOTH = {"data.people": 12, "data.val_people": 12, "data.test_people": 12, "data.
         "training.warmup": 1}
 SMALL = {TEXT: BOTH | {"image.layers": 1, "text.dim": 32, "text.heads": 2, "heads.embedding": 16},
          INFRARED: BOTH | {"image.layers": 4, "expansion.heads": 2, "scoring.trials": 2}}
-TRANSFORMER = ("image.dim", "image.heads", "image.layers")  # a ResNet has widths of its own
+OWN = {"merged": {"heads.embedding": 256},  # the width at which the note ends; None: the design's
+       "deen": {"image.dim": None, "image.heads": None, "image.layers": None}}
 VARIED = "training.lr=0.0005"  # the grid of the sound sweep
 DESCRIPTION = "A tall man with red hair, wearing a blue coat and black jeans."
 CELL = {"cell_type": "code", "execution_count": None, "id": "a", "metadata": {}, "outputs": []}
@@ -33,11 +34,9 @@ def small(design: str, changes: dict | None = None) -> list[str]:
     """
     from reidlab.config import InfraredExperiment
     from reidlab.presets import preset
-    plain = preset(design)
-    fields = SMALL[INFRARED if isinstance(plain, InfraredExperiment) else TEXT]
-    if fields is SMALL[INFRARED] and plain.stages.backbone == "resnet":
-        fields = {name: value for name, value in fields.items() if name not in TRANSFORMER}
-    return ["--set", *(f"{name}={value}" for name, value in (fields | (changes or {})).items())]
+    infrared = isinstance(preset(design), InfraredExperiment)
+    fields = SMALL[INFRARED if infrared else TEXT] | OWN.get(design, {}) | (changes or {})
+    return ["--set", *(f"{name}={value}" for name, value in fields.items() if value is not None)]
 
 
 def train(design: str, folder: str = "run", *options: str, changes: dict | None = None
