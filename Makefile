@@ -4,7 +4,7 @@ export PYTHONDONTWRITEBYTECODE :=
 # Threads wait briefly for each other, so that a run keeps its speed beside other work
 # (reidlab/threads.py); what you have set yourself stays.
 ifndef OMP_WAIT_POLICY
-export GOMP_SPINCOUNT ?= 1000
+export GOMP_SPINCOUNT ?= 6000
 endif
 PYTHON ?= python3
 BIN := .venv/bin

@@ -7,7 +7,7 @@ figures are rows of ``reidlab bench``.
 """
 import os
 
-SPINS = "1000"  # turns of the wait loop of GNU's OpenMP; its own default is 300,000
+SPINS = "6000"  # turns of the wait loop of GNU's OpenMP; its own default is 300,000
 OWN_CHOICE = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
 
 

@@ -5,6 +5,7 @@ Writes ``campaign.json`` and ``campaign.md``; exit status 1 when anything was fo
 import argparse
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -21,6 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     os.environ.update(QUIET | {"PYTHONPATH": str(Path(__file__).parents[2])})
     os.environ.pop("REIDLAB_CACHE", None)
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # tidies up
     out = Path(options.out).resolve()
     out.mkdir(parents=True, exist_ok=True)
     from tests.campaign import summary

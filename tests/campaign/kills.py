@@ -14,6 +14,7 @@ from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
+from threading import Event
 
 from tests.campaign.judging import Finding, last_words, one_line, whole
 
@@ -54,6 +55,7 @@ class Victim:
     findings: list[Finding] = field(default_factory=list)
     moments: list[str] = field(default_factory=list)
     began: float = 0.0  # of the latest attempt, by the wall clock of files
+    ending: Event = field(default_factory=Event)  # set when the campaign itself is stopped
 
     @property
     def run(self) -> Path:
@@ -125,33 +127,38 @@ class Reference:
 
 def kill_all(kills: int, seed: int, at_once: int, scratch: Path) -> Iterator[dict]:
     """References first, then victims of the designs in turn until `kills` are done in all."""
-    references = {}
+    # one after the other: their times are the measure
+    references = {design: _undisturbed(Victim(design, scratch / design)) for design in DESIGNS}
+    ending, planned, number, running = Event(), 0, 0, set()
     with ThreadPoolExecutor(at_once) as pool:
-        for design in DESIGNS:  # one after the other: their times are the measure
-            references[design] = _undisturbed(Victim(design, scratch / design))
-        planned, number, running = 0, 0, set()
-        while running or planned < kills and number <= kills:
-            while planned < kills and number <= kills and len(running) < at_once:
-                design = list(DESIGNS)[number % len(DESIGNS)]
-                random = Random(f"{seed}/{number}")
-                count = min(random.randint(3, 9), kills - planned)
-                victim = Victim(design, scratch / f"victim-{number}")
-                running.add(pool.submit(_torment, victim, references[design], count, random))
-                planned, number = planned + count, number + 1
-            ended, running = wait(running, return_when=FIRST_COMPLETED)
-            for job in ended:
-                planned -= job.result()["unused"]  # it finished before the moment came
-                yield job.result()
+        try:
+            while running or planned < kills and number <= kills:
+                while planned < kills and number <= kills and len(running) < at_once:
+                    design, random = [*DESIGNS][number % len(DESIGNS)], Random(f"{seed}/{number}")
+                    count = min(random.randint(3, 9), kills - planned)
+                    victim = Victim(design, scratch / f"victim-{number}", ending=ending)
+                    running.add(pool.submit(_torment, victim, references[design], count, random))
+                    planned, number = planned + count, number + 1
+                ended, running = wait(running, return_when=FIRST_COMPLETED)
+                for job in ended:
+                    planned -= job.result()["unused"]  # it finished before the moment came
+                    yield job.result()
+        finally:
+            ending.set()
 
 
 def _undisturbed(victim: Victim) -> Reference:
     began, seen = time.monotonic(), {}
     process, log = victim.start(), victim.run / "metrics.jsonl"
-    while process.poll() is None:
-        for file in (log, victim.run / "machine.json", victim.run / "report.json"):
-            if file.exists() and file.stat().st_size:
-                seen.setdefault(file.name, time.monotonic() - began)
-        time.sleep(0.01)
+    try:
+        while process.poll() is None:
+            for file in (log, victim.run / "machine.json", victim.run / "report.json"):
+                if file.exists() and file.stat().st_size:
+                    seen.setdefault(file.name, time.monotonic() - began)
+            time.sleep(0.01)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
     if process.returncode:
         raise SystemExit("campaign: a sound command fails: reidlab "
                          f"{' '.join(victim.command)}: {_said(victim)}")
@@ -226,10 +233,11 @@ def _kill_at(victim: Victim, process: subprocess.Popen, moment: Moment | None, u
             start = now
         if now > until:
             victim.blame("hang", f"not done after {PATIENCE:.0f} s")
-        if now > until or moment and start is not None and now >= start + moment.seconds:
+        late = now > until or victim.ending.is_set()
+        if late or moment and start is not None and now >= start + moment.seconds:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-            return now <= until
+            return not late
         time.sleep(0.002)
     return False
 

@@ -113,6 +113,7 @@ def _become(arguments: list[str], place: Place, environment: dict, said: list[Pa
     status = 1
     try:
         os.setsid()
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         for number, file in ((0, "/dev/null"), (1, said[0]), (2, said[1])):
             flags = os.O_RDONLY if number == 0 else os.O_WRONLY | os.O_CREAT | os.O_TRUNC
             os.dup2(os.open(file, flags, 0o644), number)
