@@ -59,6 +59,18 @@ def test_published_weight_layouts_are_read_and_skips_reported(tmp_path, layout):
     assert "weight: (2, 3) given, (2, 4) needed" in skipped
 
 
+def test_weights_of_the_kits_own_checkpoint_fit_and_foreign_ones_are_refused(tmp_path):
+    """They fitted by no name, since a checkpoint holds several modules, and nothing was said."""
+    given, taken = torch.nn.Linear(3, 2), torch.nn.Linear(3, 2)
+    checkpoint.save(tmp_path / "last.safetensors", {"model": given, "loss": torch.nn.Linear(1, 1)},
+                    step=3)
+    assert checkpoint.load_param(taken, tmp_path / "last.safetensors") == []
+    assert torch.equal(given.weight, taken.weight)
+    torch.save({"other.weight": torch.ones(2)}, tmp_path / "w.pth")
+    with pytest.raises(ReidlabError, match="no tensor of these weights fits by name"):
+        checkpoint.load_param(taken, tmp_path / "w.pth")
+
+
 def test_a_pickle_with_code_in_it_is_not_run(tmp_path):
     import pickle
 
