@@ -105,8 +105,8 @@ def train_all(runs: dict[str, tuple[AnyExperiment, str | Path]], at_once: int | 
                 if not RunFolder(runs[name][1]).report.exists():
                     raise ReidlabError(f"{name} was stopped; the same command goes on")
     finally:
-        for name in running:
-            stop(runs[name][1])
+        for name, process in running.items():
+            end(process, runs[name][1])
 
 
 def finish(process: subprocess.Popen, run_dir: str | Path) -> None:
@@ -115,6 +115,14 @@ def finish(process: subprocess.Popen, run_dir: str | Path) -> None:
         said = _log_file(Path(run_dir)).read_text(errors="replace").strip().splitlines()
         raise ReidlabError(said[-1].strip().removeprefix("reidlab: ") if said else
                            f"training in {run_dir} ended with status {process.returncode}")
+
+
+def end(process: subprocess.Popen, run_dir: str | Path) -> None:
+    """Ask a launched run to save and end; one that has not taken its folder yet is terminated."""
+    try:
+        stop(run_dir)
+    except FileNotFoundError:  # it still loads; nothing is lost
+        process.terminate()
 
 
 def stop(run_dir: str | Path) -> None:

@@ -1,6 +1,7 @@
 """Training in processes of its own: two that share a batch, several in turn."""
 import json
 import os
+import signal
 import subprocess
 import sys
 
@@ -49,3 +50,33 @@ def test_a_stop_request_nobody_heard_is_void_and_a_stopped_run_is_not_done(tmp_p
         train_all({"mini": (mini(training__epochs=100), other)}, every=0.2,
                   look=lambda running: RunFolder(other).rows() and stop(other))
     assert RunFolder(other).rows() and not RunFolder(other).report.exists()
+
+
+def test_the_first_refusal_is_told_though_the_other_run_has_no_folder_yet(tmp_path, monkeypatch):
+    """One of two runs side by side is refused while the other still loads."""
+    refused = [sys.executable, "-c", "raise SystemExit('reidlab: refused')"]
+    loading = [sys.executable, "-c", "import time; time.sleep(600)"]
+    started = {}
+
+    def launch(experiment, folder, threads):
+        with open(tmp_path / f"{folder.name}.log", "ab") as log:
+            started[folder.name] = subprocess.Popen(
+                refused if folder.name == "one" else loading, stderr=log)
+        return started[folder.name]
+
+    monkeypatch.setattr("reidlab.training.launch.launch", launch)
+    with pytest.raises(ReidlabError, match="^refused$"):
+        train_all({name: (mini(), tmp_path / name) for name in ("one", "two")}, at_once=2)
+    assert started["two"].wait(30) == -signal.SIGTERM
+
+
+@pytest.mark.slow
+def test_a_batch_that_processes_cannot_share_evenly_is_refused(tmp_path):
+    run = tmp_path / "run"
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "3",
+         "-m", "--", *command(run, training__batch_size=8)[2:]],
+        capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    assert done.returncode
+    assert "training.batch_size 8 cannot be shared evenly by 3 processes" in done.stderr
+    assert not run.exists()
