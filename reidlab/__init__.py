@@ -13,8 +13,8 @@ from reidlab.threads import wait_briefly
 
 wait_briefly()  # before anything here loads torch
 
-_HOMES = {"build": "models.building", "evaluate": "evaluation.report", "load": "models.building",
-          "preset": "presets", "search": "evaluation.search", "train": "training.loop"}
+_HOMES = {"build": "tasks", "evaluate": "engine.evaluate", "load": "tasks",
+          "preset": "presets", "search": "engine.search", "train": "engine.train"}
 __all__ = sorted(_HOMES)
 
 

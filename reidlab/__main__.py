@@ -135,8 +135,8 @@ def _printable(text: str) -> str:
 
 
 def _train(options):
+    from reidlab.engine.train import train
     from reidlab.presets import preset
-    from reidlab.training.loop import train
     experiment = preset(options.preset, options.size, seed=options.seed, **_changes(options))
     report = train(experiment, options.folder)
     if "stopped_at" in report:
@@ -161,14 +161,14 @@ def _changes(options) -> dict:
 
 
 def _compare(options):
-    from reidlab.comparing import compare, markdown
+    from reidlab.engine.compare import compare, markdown
     table = compare(options.presets, options.seeds, options.folder, options.size,
                     _changes(options), options.at_once, quiet=False)
     return table, markdown(table)
 
 
 def _sweep(options):
-    from reidlab.sweeping import markdown, sweep
+    from reidlab.engine.sweep import markdown, sweep
     grid = {}
     for field in options.grid:
         name, equals, values = field.partition("=")
@@ -183,13 +183,13 @@ def _sweep(options):
 
 
 def _evaluate(options):
-    from reidlab.evaluation.report import evaluate
+    from reidlab.engine.evaluate import evaluate
     report = evaluate(options.folder)
     return report, _table([report])
 
 
 def _table(reports: list[dict]) -> str:
-    from reidlab.evaluation.summary import markdown
+    from reidlab.engine.evaluate import markdown
     try:
         return markdown([r for r in reports if r])
     except (KeyError, TypeError, ValueError, AttributeError) as fault:
@@ -198,7 +198,7 @@ def _table(reports: list[dict]) -> str:
 
 
 def _search(options):
-    from reidlab.evaluation.search import search
+    from reidlab.engine.search import search
     from reidlab.plots.people import draw_hits
     text = _printable(options.text)
     hits = search(options.folder, text, options.k, options.gallery)
@@ -213,9 +213,8 @@ def _search(options):
 
 def _check(options):
     from reidlab.data.checking import check, markdown
-    from reidlab.data.infrared_checking import check_infrared
-    from reidlab.data.infrared_layouts import INFRARED_LAYOUTS
-    look = check_infrared if options.layout in INFRARED_LAYOUTS else check
+    from reidlab.data.visible_infrared import INFRARED_LAYOUTS
+    look = check if options.layout in INFRARED_LAYOUTS else check
     found = look(options.layout, Path(options.folder))
     found["failed"] = sum(p["fatal"] for p in found["problems"])
     return found, markdown(found)
@@ -236,7 +235,7 @@ def _export(options):
 
 
 def _run(options):
-    from reidlab.executing import execute
+    from reidlab.notebook_runner import execute
     failed, ran = "", []
     for name in options.notebooks:
         failed = execute(Path(name))

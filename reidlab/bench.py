@@ -7,15 +7,15 @@ from collections.abc import Callable
 import torch
 
 from reidlab.beside import WAITING, speed_of, training_step
-from reidlab.changes import change
 from reidlab.config import Fusion
-from reidlab.data.world import World
-from reidlab.disentangle.efficient import LinformerAttention, PerformerAttention
+from reidlab.config.changes import change
+from reidlab.disentangle.mixers import LinformerAttention, PerformerAttention
 from reidlab.errors import ReidlabError
 from reidlab.fusion import TOKEN_FUSIONS
 from reidlab.fusion.selective_scan import linear_recurrence
-from reidlab.models.building import build
 from reidlab.presets import preset
+from reidlab.synthetic.world import World
+from reidlab.tasks import build
 
 
 def compare_times(first: Callable, second: Callable, rounds: int = 7) -> dict:

@@ -9,16 +9,16 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
-from reidlab.config import Experiment
-from reidlab.data.loading import load
-from reidlab.data.sampling import Batches
+from reidlab.batches.text_image import Batches
+from reidlab.config import TextImageExperiment
+from reidlab.data.loading import load_text_image
+from reidlab.engine.optim import build_optimizer
+from reidlab.engine.train import keep_freed_memory
 from reidlab.errors import ReidlabError
-from reidlab.losses.total import TotalLoss
-from reidlab.models.building import build
+from reidlab.losses.text_image import TextImageLoss
 from reidlab.presets import preset
+from reidlab.tasks import build
 from reidlab.threads import OWN_CHOICE, SPINS
-from reidlab.training.loop import keep_freed_memory
-from reidlab.training.optim import build_optimizer
 
 RUNTIMES_OWN = "300000"  # spins of GNU's OpenMP where nobody sets a count
 SETTINGS = {             # name → (spin count, busy processes beside)
@@ -74,12 +74,12 @@ def measure(seconds: float) -> float:
     return (time.perf_counter() - began) / count
 
 
-def training_step(experiment: Experiment) -> Callable:
+def training_step(experiment: TextImageExperiment) -> Callable:
     """A call that does a forward and a backward pass and an optimizer step on a fixed batch."""
-    data = load(experiment.data, (experiment.image.height, experiment.image.width))
+    data = load_text_image(experiment.data, (experiment.image.height, experiment.image.width))
     batch, model = Batches(data.train, experiment)(0), build(experiment, data.classes)
     tokens = model.text_encoder.tokens
-    loss = TotalLoss(experiment.loss, model.text_encoder.dim, experiment.heads.embedding,
+    loss = TextImageLoss(experiment.loss, model.text_encoder.dim, experiment.heads.embedding,
                      model.identity_width, data.classes, len(tokens.tokenizer))
     words = {"id": tokens.bag(batch.id_text), "cloth": tokens.bag(batch.cloth_text)}
     optimizer = build_optimizer(experiment.training, [

@@ -10,15 +10,15 @@ from IPython.core.pylabtools import select_figure_formats
 from IPython.display import HTML, Code, display
 from matplotlib.figure import Figure
 
-from reidlab.changes import to_dict
+from reidlab.config.changes import to_dict
 from reidlab.data.packing import cache_folder
+from reidlab.engine.launch import train_all
+from reidlab.engine.progress import RunsBar
 from reidlab.errors import ReidlabError
 from reidlab.files import read_json, write_json
 from reidlab.places import figures_folder
 from reidlab.presets import preset
 from reidlab.runs.folder import RunFolder
-from reidlab.training.launch import train_all
-from reidlab.training.progress import RunsBar
 
 COMPARE = {"<": lambda a, b: a < b, "<=": lambda a, b: a <= b, ">": lambda a, b: a > b,
            ">=": lambda a, b: a >= b, "==": lambda a, b: a == b}
@@ -89,7 +89,8 @@ def shared_run(epochs: int = 30, seed: int = 0) -> Path:
                 time.sleep(1.0)
                 continue
             try:
-                train_all({"the small shared model": (experiment, folder)}, at_once=1, look=bar)
+                train_all({"the small shared model": (experiment, folder)}, at_once=1,
+                          on_progress=bar)
             except ReidlabError:
                 if run.writer() is None:  # somebody else was a moment quicker otherwise
                     raise

@@ -9,7 +9,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 if "PYTEST_XDIST_WORKER" in os.environ:  # a core for each worker and for what it starts
     os.environ["OMP_NUM_THREADS"] = "1"
 
-from reidlab.data.loading import load  # noqa: E402
+from reidlab.data.loading import load_text_image  # noqa: E402
 from reidlab.presets import preset  # noqa: E402
 
 MINI = {"data.people": 48, "data.val_people": 12, "data.test_people": 12,
@@ -39,13 +39,13 @@ def mini(name="corrected", **changes):
 @pytest.fixture(scope="session")
 def data(cache):
     """Drawn people of the mini experiment."""
-    return load(mini().data, (96, 48))
+    return load_text_image(mini().data, (96, 48))
 
 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory, cache):
     """A mini run of the corrected design, trained once."""
-    from reidlab.training.loop import train
+    from reidlab.engine.train import train
     folder = tmp_path_factory.mktemp("runs") / "mini"
     train(mini(), folder, quiet=True)
     return Path(folder)

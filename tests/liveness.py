@@ -1,6 +1,6 @@
 """The question of both liveness tests: does changing one field change anything?"""
-from reidlab.changes import change
 from reidlab.config import flatten
+from reidlab.config.changes import change
 
 
 def second(name, value, others):

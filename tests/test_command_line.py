@@ -8,8 +8,9 @@ import typing
 import pytest
 
 from reidlab.__main__ import main
-from reidlab.changes import change
-from reidlab.config import Disentangle, Expansion, Fusion, Heads, Loss, Stages, Text, flatten
+from reidlab.config import Disentangle, Expansion, Fusion, Heads, Stages, Text, flatten
+from reidlab.config.changes import change
+from reidlab.config.text_image import Loss
 from reidlab.disentangle import DISENTANGLERS
 from reidlab.encoders.pooling import POOLINGS
 from reidlab.errors import ReidlabError

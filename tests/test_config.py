@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from reidlab.changes import change, from_dict, to_dict
 from reidlab.config import flatten
+from reidlab.config.changes import change, from_dict, to_dict
 from reidlab.errors import ReidlabError
 from reidlab.presets import PRESETS, SIZES, preset
 

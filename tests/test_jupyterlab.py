@@ -21,7 +21,7 @@ from tests.conftest import MINI
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 CELLS = {
     "figure": "import torch\n"
-              "from reidlab.data.world import World\n"
+              "from reidlab.synthetic.world import World\n"
               "from reidlab.notebook import check\n"
               "from reidlab.plots.people import portrait\n"
               "picture = portrait(World(seed=0, size=(96, 48)).draw(3, 7, 3))\n"
@@ -32,7 +32,7 @@ CELLS = {
            "mine = reidlab.preset('corrected', 'tiny', **{CHANGES})\n"
            "panel = RunPanel(mine, {RUN!r}, every=0.5)\n"
            "panel.show()",
-    "search": "from reidlab.evaluation.search import Searcher\n"
+    "search": "from reidlab.engine.search import Searcher\n"
               "from reidlab.widgets.search_box import SearchBox\n"
               "box = SearchBox(Searcher({TRAINED!r}), 'a man in a red coat', k=3)\nbox.show()",
 }

@@ -10,10 +10,10 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from reidlab.engine.evaluate import markdown
 from reidlab.errors import MissingPath, ReidlabError
-from reidlab.evaluation import summary
-from reidlab.executing import execute
 from reidlab.notebook import check, shared_run
+from reidlab.notebook_runner import execute
 from reidlab.places import figures_folder
 from tests.conftest import MINI
 
@@ -97,7 +97,7 @@ def test_the_final_notebook_runs_from_a_clean_kernel(tmp_path, cache, capsys, wr
     out = capsys.readouterr().out
     assert "| as dressed, text → image | corrected |" in out
     reports = json.loads((written / "12_results.json").read_text())
-    assert summary.markdown(reports) in out
+    assert markdown(reports) in out
     for name in ("12_people", "12_curves", "12_probes", "12_ranked"):
         assert (written / f"{name}.svg").exists()
     assert pictures_shown(tmp_path / "executed.ipynb") == 4
@@ -185,7 +185,7 @@ def test_checks_hold_or_raise_and_are_collected(tmp_path):
 def test_the_readmes_show_the_committed_run_and_every_notebook(name):
     readme = (FIGURES.parent / name).read_text()
     reports = json.loads((FIGURES / "12_results.json").read_text())
-    for table in summary.markdown(reports).split("\n\n"):
+    for table in markdown(reports).split("\n\n"):
         assert table in readme
     assert [f.name for f in NOTEBOOKS] == re.findall(r"\(notebooks/(\w+\.ipynb)\) \|", readme)
     for figure in re.findall(r"\((figures/[^)]+)\)", readme):

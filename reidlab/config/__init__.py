@@ -1,33 +1,16 @@
 """Every choice of an experiment, one frozen dataclass a part, one comment a field.
 
 An experiment is plain data: it is written to ``config.json`` as it is, and
-``part.field=value`` on the command line changes any field of it.
+``part.field=value`` on the command line changes any field of it. ``Data``, ``Loss``, ``Weights``
+and ``Scoring`` are each task's own: import them from ``config.text_image`` or
+``config.visible_infrared``.
 """
-from reidlab.config.shared import Image, Training, flatten
-from reidlab.config.text_image import (
-    Data,
-    Disentangle,
-    Experiment,
-    Fusion,
-    Heads,
-    Loss,
-    LossWeights,
-    Scoring,
-    Text,
-)
-from reidlab.config.visible_infrared import (
-    Expansion,
-    InfraredData,
-    InfraredExperiment,
-    InfraredLoss,
-    InfraredScoring,
-    InfraredWeights,
-    Stages,
-)
+from reidlab.config.shared import Experiment, Image, Training, flatten
+from reidlab.config.text_image import Disentangle, Fusion, Heads, Text, TextImageExperiment
+from reidlab.config.visible_infrared import Expansion, Stages, VisibleInfraredExperiment
 
-TASKS = {kind.task: kind for kind in (Experiment, InfraredExperiment)}
+EXPERIMENTS = {kind.task: kind for kind in (TextImageExperiment, VisibleInfraredExperiment)}
 
-__all__ = ["Data", "Disentangle", "Expansion", "Experiment", "Fusion", "Heads", "Image",
-           "InfraredData", "InfraredExperiment", "InfraredLoss", "InfraredScoring",
-           "InfraredWeights", "Loss", "LossWeights", "Scoring", "Stages", "TASKS", "Text",
-           "Training", "flatten"]
+__all__ = ["EXPERIMENTS", "Disentangle", "Expansion", "Experiment", "Fusion", "Heads", "Image",
+           "Stages", "Text", "TextImageExperiment", "Training", "VisibleInfraredExperiment",
+           "flatten"]

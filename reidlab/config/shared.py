@@ -2,7 +2,7 @@
 import dataclasses
 import typing
 from dataclasses import dataclass, field, fields
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 from reidlab.errors import ReidlabError
 
@@ -51,15 +51,34 @@ class Training:
     checkpoint_every: int = limited(100, 1, 10_000_000)  # steps between checkpoints
 
 
-def check(experiment) -> None:
-    """Refuse values that cannot work in any experiment, before anything is built or written.
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """One run, whole: what is read, built, optimised and scored.
 
-    Args:
-        experiment: with ``data``, ``image`` and ``training``.
-
-    Raises:
-        ReidlabError: which field, what it is, what it may be.
+    Each task has a subclass with parts of its own.
     """
+
+    task: ClassVar[str]
+
+    name: str
+    size: str
+    seed: int = limited(0, 0, 2**31)  # of initial weights, batches and augmentation
+    data: Any = None
+    image: Image = field(default_factory=Image)
+    loss: Any = None
+    training: Training = field(default_factory=Training)
+    scoring: Any = None
+
+    def __post_init__(self):
+        """Refuse values that cannot work in any experiment, before anything is built or written.
+
+        Raises:
+            ReidlabError: which field, what it is, what it may be.
+        """
+        _check(self)
+
+
+def _check(experiment: Experiment) -> None:
     _check_fields(experiment, "")
     if not any(dataclasses.asdict(experiment.loss.weights).values()):
         raise ReidlabError("every weight in loss.weights is 0, so that nothing would be learned; "

@@ -2,7 +2,7 @@
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from reidlab.config.shared import Image, Training, check, limited
+from reidlab.config.shared import Experiment, limited
 from reidlab.errors import ReidlabError
 
 MERGED_WIDTH = 256  # of the merged split's identity vectors, as note 000 has it
@@ -101,7 +101,7 @@ class Fusion:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LossWeights:
+class Weights:
     """Weight of each term; 0 leaves the term out."""
 
     info_nce: float = limited(1.0, 0, 1e6)  # identity: image with text
@@ -127,7 +127,7 @@ class LossWeights:
 class Loss:
     """Which form of each term is used."""
 
-    weights: LossWeights = field(default_factory=LossWeights)
+    weights: Weights = field(default_factory=Weights)
     temperature: float = limited(0.1, 0.001, 100)  # of every contrastive term, unless it is learned
     learned_temperature: bool = False  # one exp(t) logit scale in place of the constant
     # diagonal: one text an image; same: all of one person
@@ -164,26 +164,21 @@ class Scoring:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Experiment:
-    """One run of the text-image system, whole: what is read, built, optimised and scored."""
+class TextImageExperiment(Experiment):
+    """One text-image run, whole."""
 
     task: ClassVar[str] = "text-image"
 
-    name: str
-    size: str
-    seed: int = limited(0, 0, 2**31)  # of initial weights, batches and augmentation
     data: Data = field(default_factory=Data)
-    image: Image = field(default_factory=Image)
     text: Text = field(default_factory=Text)
     disentangle: Disentangle = field(default_factory=Disentangle)
     heads: Heads = field(default_factory=Heads)
     fusion: Fusion = field(default_factory=Fusion)
     loss: Loss = field(default_factory=Loss)
-    training: Training = field(default_factory=Training)
     scoring: Scoring = field(default_factory=Scoring)
 
     def __post_init__(self):
-        check(self)
+        super().__post_init__()
         if self.text.dim % self.text.heads:
             raise ReidlabError(f"dim {self.text.dim} is not divisible by heads {self.text.heads}")
         if (self.disentangle.name == "merged") != (self.heads.name == "merged"):

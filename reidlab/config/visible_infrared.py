@@ -2,12 +2,12 @@
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from reidlab.config.shared import Image, Training, check, limited
+from reidlab.config.shared import Experiment, limited
 from reidlab.errors import ReidlabError
 
 
 @dataclass(frozen=True, kw_only=True)
-class InfraredData:
+class Data:
     """Which people, and how pictures of both kinds come to a batch."""
 
     source: str = "drawn"            # drawn, or sysu-mm01:DIR, regdb:DIR, llcm:DIR
@@ -63,7 +63,7 @@ class Expansion:
 
 
 @dataclass(frozen=True, kw_only=True)
-class InfraredWeights:
+class Weights:
     """Weight of each term; 0 leaves the term out."""
 
     cls: float = limited(1.0, 0, 1e6)  # which training person
@@ -77,10 +77,10 @@ class InfraredWeights:
 
 
 @dataclass(frozen=True, kw_only=True)
-class InfraredLoss:
+class Loss:
     """Which form of each term is used."""
 
-    weights: InfraredWeights = field(default_factory=InfraredWeights)
+    weights: Weights = field(default_factory=Weights)
     margin: float = limited(0.3, 0, 1000)  # of the triplets
     cpm_margin: float = limited(0.2, 0, 1000)  # of the centres
     label_smoothing: float = limited(0.0, 0, 0.99)  # of cls
@@ -95,7 +95,7 @@ class InfraredLoss:
 
 
 @dataclass(frozen=True, kw_only=True)
-class InfraredScoring:
+class Scoring:
     """How a trained model is used for retrieval."""
 
     # that chooses the checkpoint
@@ -109,24 +109,19 @@ class InfraredScoring:
 
 
 @dataclass(frozen=True, kw_only=True)
-class InfraredExperiment:
-    """One run of the visible-infrared system, whole."""
+class VisibleInfraredExperiment(Experiment):
+    """One visible-infrared run, whole."""
 
     task: ClassVar[str] = "visible-infrared"
 
-    name: str
-    size: str
-    seed: int = limited(0, 0, 2**31)  # of initial weights, batches and augmentation
-    data: InfraredData = field(default_factory=InfraredData)
-    image: Image = field(default_factory=Image)
+    data: Data = field(default_factory=Data)
     stages: Stages = field(default_factory=Stages)
     expansion: Expansion = field(default_factory=Expansion)
-    loss: InfraredLoss = field(default_factory=InfraredLoss)
-    training: Training = field(default_factory=Training)
-    scoring: InfraredScoring = field(default_factory=InfraredScoring)
+    loss: Loss = field(default_factory=Loss)
+    scoring: Scoring = field(default_factory=Scoring)
 
     def __post_init__(self):
-        check(self)
+        super().__post_init__()
         if self.stages.backbone == "resnet":
             for name, value in (("stages.low", self.stages.low == "stage0"),
                                 ("loss.weights.patches", self.loss.weights.patches)):

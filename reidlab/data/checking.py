@@ -1,14 +1,18 @@
-"""Look a text-image folder through before hours are spent on it."""
+"""Look a folder of a public layout through before hours are spent on it."""
+import os
 from collections import Counter, defaultdict
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from reidlab.data import text_image, visible_infrared
 from reidlab.data.halves import lost_halves
-from reidlab.data.layouts import Layout, layout
 from reidlab.data.pictures import picture_fault
 from reidlab.data.side_file import SIDE_FILE, read_side_file
-from reidlab.data.text_image import read, read_rows, row_fault
+from reidlab.data.text_image import Layout, layout, read_rows, row_fault
+from reidlab.data.visible_infrared import Kinds, infrared_layout
 from reidlab.errors import ReidlabError
+
+KINDS = ("visible", "infrared")
 
 
 @dataclass(frozen=True)
@@ -28,20 +32,29 @@ class Problem:
     fatal: bool = True
 
 
-def check(name: str, folder: Path) -> dict:
-    """Counts against the published table, and every problem of a folder.
+def check(name: str, folder: Path, trial: int = 1) -> dict:
+    """Counts against the published ones, and every problem of a folder.
 
     Args:
-        name: a key of ``LAYOUTS``.
+        name: a public layout.
         folder: of the data set.
+        trial: RegDB's split.
 
     Returns:
-        ``{"layout", "annotation", "counts": {split: {people, pictures, captions, published}},
-        "problems": [Problem as dict]}``.
+        ``{"layout", "annotation", "counts": {split: {…, published}}, "problems": [Problem as
+        dict]}``. Counted are people, pictures and captions of a text-image layout, people, visible
+        and infrared pictures of a visible-infrared one; `published` gives the same numbers, None
+        where none was published.
 
     Raises:
         MissingPath, ReidlabError: there is nothing to look through.
     """
+    if name in visible_infrared.INFRARED_LAYOUTS:
+        return _visible_infrared(name, folder, trial)
+    return _text_image(name, folder)
+
+
+def _text_image(name: str, folder: Path) -> dict:
     known = layout(name)
     annotation = known.find(folder)
     rows = read_rows(annotation)
@@ -86,7 +99,7 @@ def refusal(where: str, fault: ReidlabError) -> Problem:
 def _as_read(name: str, folder: Path, where: str) -> list[Problem]:
     """What training would refuse, and what the splitter loses."""
     try:
-        _, splits = read(name, folder)
+        _, splits = text_image.read(name, folder)
     except ReidlabError as fault:
         return [refusal(where, fault)]
     lost = lost_halves(splits["train"])
@@ -153,6 +166,73 @@ def _captions(sound: list) -> list[Problem]:
         problems.append(Problem(where, f"{count} captions with other than ASCII letters",
                                 "they are read, and normalised by the splitter", fatal=False))
     return problems
+
+
+def _visible_infrared(name: str, folder: Path, trial: int) -> dict:
+    known = infrared_layout(name, folder)
+    problems = [Problem(str(file.relative_to(folder)), "is missing", "unpack the data set again")
+                for file in known.lists(folder, trial).values() if not os.path.isfile(file)]
+    splits: dict[str, Kinds] = {}
+    if not problems:
+        try:
+            splits = known.read(folder, trial)
+        except ReidlabError as fault:
+            problems.append(refusal(str(folder), fault))
+    for split, kinds in splits.items():
+        problems += _kinds(split, kinds) + _people(split, kinds)
+    if name != "regdb":
+        problems += _shared(splits)
+    if not any(p.fatal for p in problems):  # else the reader would refuse what was just named
+        try:
+            visible_infrared.read(name, folder, trial)
+        except ReidlabError as fault:
+            problems.append(refusal(str(folder), fault))
+    for split, kinds in splits.items():
+        problems += _files(folder, split, kinds)
+    counts = {split: {"people": len({r.pid for kind in kinds for r in kind}),
+                      **{k: len(records) for k, records in zip(KINDS, kinds, strict=True)},
+                      "published": {"people": known.people.get(split),
+                                    **dict(zip(KINDS, known.pictures.get(split, (None, None)),
+                                               strict=True))}}
+              for split, kinds in splits.items()}
+    return {"layout": known.title, "annotation": str(folder), "counts": counts,
+            "problems": [asdict(p) for p in problems]}
+
+
+def _kinds(split: str, kinds: Kinds) -> list[Problem]:
+    return [Problem(split, f"no {kind} pictures", "unpack the data set again")
+            for kind, records in zip(KINDS, kinds, strict=True) if not records]
+
+
+def _files(folder: Path, split: str, kinds: Kinds) -> list[Problem]:
+    problems = []
+    for records in kinds:
+        for path, times in Counter(r.path for r in records).items():
+            if times > 1:
+                problems.append(Problem(f"{split}, {path}", f"is listed {times} times",
+                                        "keep one of the lines", fatal=False))
+            fault = picture_fault(folder / path)
+            if fault:
+                problems.append(Problem(f"{split}, {path}", fault.what, fault.mend))
+    return problems
+
+
+def _people(split: str, kinds: Kinds) -> list[Problem]:
+    """People seen in one kind of light only."""
+    seen = [{r.pid for r in records} for records in kinds]
+    return [Problem(f"{split}, person {pid}", f"is seen in {KINDS[k]} pictures only",
+                    "is left out of training, and of scores as a probe without a match",
+                    fatal=False)
+            for k in (0, 1) for pid in sorted(seen[k] - seen[1 - k])]
+
+
+def _shared(splits: dict[str, Kinds]) -> list[Problem]:
+    where = defaultdict(set)
+    for split, kinds in splits.items():
+        for records in kinds:
+            for record in records:
+                where[record.pid].add(split)
+    return in_two_splits(where)
 
 
 def markdown(found: dict, most: int = 20) -> str:

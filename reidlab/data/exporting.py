@@ -1,12 +1,11 @@
 """The drawn world on disk, in any public layout."""
 from pathlib import Path
 
-from reidlab.config import Data
+from reidlab.config.text_image import Data
 from reidlab.data import text_image, visible_infrared
-from reidlab.data.infrared_layouts import INFRARED_LAYOUTS
-from reidlab.data.layouts import LAYOUTS
-from reidlab.data.loading import draw
-from reidlab.data.pairs import draw_pair
+from reidlab.data.loading import draw, draw_pair
+from reidlab.data.text_image import LAYOUTS
+from reidlab.data.visible_infrared import INFRARED_LAYOUTS
 from reidlab.errors import ReidlabError
 
 SMALLEST, LARGEST = 16, 2048  # pixels a side; the world draws nobody smaller

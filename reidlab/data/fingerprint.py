@@ -8,9 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from reidlab.data.layouts import SPLITS
-from reidlab.data.pairs import VisibleInfraredData
-from reidlab.data.records import Split, TextImageData
+from reidlab.data.records import SPLITS, Split, TextImageData, VisibleInfraredData
 
 SAMPLES = 256  # bytes of each picture
 AT_ONCE = 4096  # pictures

@@ -6,20 +6,22 @@ from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
-from reidlab.config import Data
-from reidlab.data import text_image
-from reidlab.data.layouts import LAYOUTS
+from reidlab.config.text_image import Data
+from reidlab.config.visible_infrared import Data as InfraredData
+from reidlab.data import text_image, visible_infrared
 from reidlab.data.packing import PACKING, Drawn, pack, pack_drawn, place
-from reidlab.data.records import Record, Split, TextImageData
+from reidlab.data.records import Pair, Record, Split, TextImageData, VisibleInfraredData
 from reidlab.data.sources import absolute_source, source_of
-from reidlab.data.world import World
+from reidlab.data.text_image import LAYOUTS
+from reidlab.data.visible_infrared import INFRARED_LAYOUTS
 from reidlab.errors import ReidlabError
 from reidlab.files import write_whole
+from reidlab.synthetic.world import World
 
 FIRST_PERSON = {"train": 0, "val": 1_000_000, "test": 2_000_000}
 
 
-def load(data: Data, size: tuple[int, int]) -> TextImageData:
+def load_text_image(data: Data, size: tuple[int, int]) -> TextImageData:
     """Records and packed pictures of a source.
 
     Args:
@@ -38,7 +40,7 @@ def load(data: Data, size: tuple[int, int]) -> TextImageData:
 
 
 def load_split(data: Data, size: tuple[int, int], name: str) -> Split:
-    """One split of `load`, without drawing or packing the pictures of the others."""
+    """One split of `load_text_image`, without drawing or packing the pictures of the others."""
     if data.source == "drawn":
         return _drawn(data, size, name)
     images, splits = _read(data)
@@ -136,3 +138,50 @@ def with_absolute_source(experiment):
     """The experiment with its folder of data named from the root: it means the same anywhere."""
     source = absolute_source(experiment.data.source)
     return replace(experiment, data=replace(experiment.data, source=source))
+
+
+def load_visible_infrared(data: InfraredData, size: tuple[int, int]) -> VisibleInfraredData:
+    """Records and packed pictures of a source.
+
+    Args:
+        data: what to load; ``data.source`` is ``drawn`` or ``LAYOUT:DIR``.
+        size: (height, width) of the packed pictures.
+
+    Raises:
+        ReidlabError: unknown source, missing folder, or a list that cannot be used.
+    """
+    if data.source == "drawn":
+        counts = {"train": data.people, "val": data.val_people, "test": data.test_people}
+        return VisibleInfraredData(source="drawn", **{
+            name: draw_pair(data.seed, size, name, count, data.shots)
+            for name, count in counts.items()})
+    name, folder = source_of(data.source, INFRARED_LAYOUTS)
+    found = visible_infrared.read(name, folder, data.trial)
+    return VisibleInfraredData(source=data.source, **{
+        split: Pair(*(Split(records, pack([folder / r.path for r in records], size))
+                      for records in kinds)) for split, kinds in found.items()})
+
+
+@lru_cache(maxsize=6)
+def draw_pair(seed: int, size: tuple[int, int], name: str, people: int, shots: int) -> Pair:
+    """Drawn people in one outfit each.
+
+    In training both kinds show the same shots, so that a curriculum can start from pictures that
+    differ in nothing but the light. Held-out people are never seen twice in one shot.
+    """
+    world, first = World(seed, size), FIRST_PERSON[name]
+    kinds = []
+    for infrared in (False, True):
+        start = shots if infrared and name != "train" else 0
+        keys = [(first + k, first + k, start + s) for k in range(people) for s in range(shots)]
+        records = [_record(world, key, infrared) for key in keys]
+        kinds.append(Split(records, pack_drawn(Drawn(world, keys, infrared), size)))
+    return Pair(*kinds)
+
+
+def _record(world: World, key: tuple[int, int, int], infrared: bool) -> Record:
+    person, outfit, shot = key
+    factors = world.factors(*key)
+    kind = "infrared" if infrared else "visible"
+    return Record(path=f"{kind}/{person:07d}/{shot:02d}.png", pid=person,
+                  camid=factors["scene/camera"], outfit=outfit, factors=factors)

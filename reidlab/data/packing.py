@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from reidlab.data.pictures import open_picture, regular
-from reidlab.data.world import World
 from reidlab.errors import ReidlabError
 from reidlab.files import usable, write_whole
+from reidlab.synthetic.world import World
 
 PACKING = 2  # raise when drawing changes, so that old caches are not read
 
@@ -154,3 +156,9 @@ class _Files(Dataset):
             return open_picture(self.paths[k], self.size)
         except ReidlabError as fault:
             return str(fault)
+
+
+def to_tensor(images: np.ndarray) -> Tensor:
+    """(B, H, W, 3) uint8 → (B, 3, H, W) float in [-1, 1] (mean .5, std .5)."""
+    pixels = torch.from_numpy(np.array(images)).permute(0, 3, 1, 2)
+    return pixels.float().div_(127.5).sub_(1.0)

@@ -1,8 +1,9 @@
-"""The vocabulary of the package: pictures, captions, and the batches made of them."""
+"""The vocabulary of data: records of pictures and captions, and the splits they make up."""
 from dataclasses import dataclass, field
 
 import numpy as np
-from torch import Tensor
+
+SPLITS = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
@@ -71,29 +72,23 @@ class TextImageData:
 
 
 @dataclass(frozen=True)
-class Batch:
-    """What the model and the losses see in one step.
+class Pair:
+    """One split in both kinds of light. Only drawn training pictures come as two of one shot."""
 
-    Several processes share a batch: `image` holds this process's rows, everything else all B.
+    visible: Split
+    infrared: Split
 
-    Attributes:
-        image: (b, 3, H, W) float in [-1, 1].
-        shard: which of the B rows `image` holds.
-        id_text, cloth_text: B strings; empty where nothing is said.
-        pid: (B,) contiguous training label in [0, C).
-        outfit: (B,) outfit of the picture, -1 when unknown.
-        cloth_outfit: (B,) outfit that `cloth_text` describes, -1 when unknown.
-        is_matched: (B,) bool, whether `cloth_text` describes this very picture.
-        rival_text: B whole descriptions of others in the batch that resemble the own one most;
-            None where nothing learns from them.
-    """
 
-    image: Tensor
-    shard: slice
-    id_text: list[str]
-    cloth_text: list[str]
-    pid: Tensor
-    outfit: Tensor
-    cloth_outfit: Tensor
-    is_matched: Tensor
-    rival_text: list[str] | None = None
+@dataclass(frozen=True)
+class VisibleInfraredData:
+    """Three pairs of splits that share no person."""
+
+    train: Pair
+    val: Pair
+    test: Pair
+    source: str
+
+    @property
+    def classes(self) -> int:
+        """Number of training people C."""
+        return len(set(self.train.visible.pids.tolist()) | set(self.train.infrared.pids.tolist()))

@@ -8,12 +8,12 @@ every entry is looked at before it is believed.
 import os
 from pathlib import Path
 
-from reidlab.data.factors import OUTFIT, PERSON
+from reidlab.data.caption_parser import split_caption
 from reidlab.data.records import Record
-from reidlab.data.splitting import split_caption
 from reidlab.data.untrusted import broken_text, is_id, shown
 from reidlab.errors import ReidlabError
 from reidlab.files import read_json
+from reidlab.synthetic.factors import OUTFIT, PERSON
 
 SIDE_FILE = "reidlab_parts.json"
 FACTORS = frozenset([f"person/{name}" for name in (*PERSON, "hair_style", "beard")]

@@ -3,8 +3,8 @@ from collections.abc import Collection
 from pathlib import Path
 
 from reidlab.data.folders import require_folder, resolved
-from reidlab.data.infrared_layouts import INFRARED_LAYOUTS
-from reidlab.data.layouts import LAYOUTS
+from reidlab.data.text_image import LAYOUTS
+from reidlab.data.visible_infrared import INFRARED_LAYOUTS
 from reidlab.errors import ReidlabError
 
 ALL = LAYOUTS | INFRARED_LAYOUTS

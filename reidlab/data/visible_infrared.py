@@ -1,17 +1,206 @@
-"""Public visible-infrared folders → records; drawn pairs → the same layouts."""
+"""SYSU-MM01, RegDB and LLCM: how they lie on disk, read and written."""
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
-from reidlab.data.folders import write_folder
-from reidlab.data.infrared_layouts import Kinds, infrared_layout
+from reidlab.data.folders import require_folder, write_folder
+from reidlab.data.lists import Line, labelled, numbers
+from reidlab.data.pictures import pictures_directly_in
+from reidlab.data.records import Record
 from reidlab.data.splits import (
     held_out,
     refuse_shared_people,
     refuse_shared_pictures,
     refuse_too_little,
 )
+from reidlab.data.untrusted import number
 from reidlab.errors import ReidlabError
+
+Kinds = tuple[list[Record], list[Record]]  # visible and infrared records
+
+
+@dataclass(frozen=True)
+class SYSU:
+    """SYSU-MM01: six cameras, 3 and 6 of them infrared; three lists of identities."""
+
+    title = "SYSU-MM01"
+    visible, infrared = (1, 2, 4, 5), (3, 6)
+    people = {"train": 296, "val": 99, "test": 96}
+    pictures = {"test": (None, 3803)}  # published: visible, infrared
+    has_val = True
+    suffix = ".jpg"
+
+    def lists(self, folder: Path, trial: int) -> dict[str, Path]:
+        """The files that name the splits."""
+        return {split: folder / "exp" / f"{split}_id.txt" for split in ("train", "val", "test")}
+
+    def read(self, folder: Path, trial: int) -> dict[str, Kinds]:
+        """Records of every split.
+
+        Raises:
+            ReidlabError: a list that holds no numbers.
+        """
+        found = {}
+        for split, file in self.lists(folder, trial).items():
+            ids = numbers(file)
+            found[split] = tuple(
+                [record for camera in cameras for pid in ids
+                 for record in self._pictures(folder, camera, pid)]
+                for cameras in (self.visible, self.infrared))
+        return found
+
+    def _pictures(self, folder: Path, camera: int, pid: int) -> Iterator[Record]:
+        place = Path(f"cam{camera}") / f"{pid:04d}"
+        for path in pictures_directly_in(folder / place):
+            yield Record(path=str(place / path.name), pid=pid, camid=camera)
+
+    def write(self, splits: dict[str, Kinds], trial: int) -> tuple[dict, dict[str, str]]:
+        """Where each record's picture goes, and the text of each list."""
+        where, count, known = {}, {}, _numbered(splits, first=1)
+        for kinds in splits.values():
+            for records, cameras in zip(kinds, (self.visible, self.infrared), strict=True):
+                for record in records:
+                    pid, camera = known[record.pid], cameras[record.camid % len(cameras)]
+                    count[camera, pid] = count.get((camera, pid), 0) + 1
+                    where[record.path] = (f"cam{camera}/{pid:04d}/"
+                                          f"{count[camera, pid]:04d}{self.suffix}")
+        lists = {split: sorted({known[r.pid] for kind in kinds for r in kind})
+                 for split, kinds in splits.items()}
+        return where, {f"exp/{split}_id.txt": ",".join(map(str, ids)) + "\n"
+                       for split, ids in lists.items()}
+
+
+@dataclass(frozen=True)
+class RegDB:
+    """RegDB: ten visible and ten thermal pictures a person; ten splits of train and test."""
+
+    title = "RegDB"
+    visible, infrared = (1,), (2,)
+    people = {"train": 206, "test": 206}
+    pictures = {"train": (2060, 2060), "test": (2060, 2060)}
+    has_val = False
+    suffix = ".bmp"
+
+    def lists(self, folder: Path, trial: int) -> dict[str, Path]:
+        """The files that name the splits of a trial, 1 to 10."""
+        return {f"{split}_{kind}": folder / "idx" / f"{split}_{kind}_{trial}.txt"
+                for split in ("train", "test") for kind in ("visible", "thermal")}
+
+    def read(self, folder: Path, trial: int) -> dict[str, Kinds]:
+        """Records of train and test, as the lists have them."""
+        lists = self.lists(folder, trial)
+        return {split: tuple(
+            [Record(path=line.path, pid=line.label, camid=camera)
+             for line in labelled(lists[f"{split}_{kind}"])]
+            for kind, camera in (("visible", 1), ("thermal", 2))) for split in ("train", "test")}
+
+    def write(self, splits: dict[str, Kinds], trial: int) -> tuple[dict, dict[str, str]]:
+        """Where each record's picture goes, and the text of each list of one trial."""
+        where, texts, known = {}, {}, _numbered(splits, first=0)
+        for split, kinds in splits.items():
+            for records, kind in zip(kinds, ("visible", "thermal"), strict=True):
+                lines = []
+                for n, record in enumerate(records):
+                    pid = known[record.pid]
+                    path = f"{kind.capitalize()}/{pid:03d}/{kind}_{pid:03d}_{n:05d}{self.suffix}"
+                    where[record.path] = path
+                    lines.append(f"{path} {pid}\n")
+                texts[f"idx/{split}_{kind}_{trial}.txt"] = "".join(lines)
+        return where, texts
+
+
+@dataclass(frozen=True)
+class LLCM:
+    """LLCM: nine cameras by day and by night; test pictures lie by camera.
+
+    A person is the number of their folder. The labels in the training lists are class numbers,
+    0 to 712 without a gap, which say nothing of test people; they are not read.
+    """
+
+    title = "LLCM"
+    visible, infrared = tuple(range(1, 10)), (1, 2, 4, 5, 6, 7, 8, 9)
+    people = {"train": 713, "test": 351}
+    pictures = {}
+    has_val = False
+    suffix = ".jpg"
+
+    def lists(self, folder: Path, trial: int) -> dict[str, Path]:
+        """The files that name the splits."""
+        return {name: folder / "idx" / f"{name}.txt" for name in ("train_vis", "train_nir",
+                                                                  "test_id")}
+
+    def read(self, folder: Path, trial: int) -> dict[str, Kinds]:
+        """Training records from the lists, test records from the camera folders.
+
+        Raises:
+            ReidlabError: a line that cannot be used, or a path without a person or a camera.
+        """
+        lists = self.lists(folder, trial)
+        train = tuple([self._listed(line) for line in labelled(lists[f"train_{kind}"])]
+                      for kind in ("vis", "nir"))
+        ids = numbers(lists["test_id"])
+        test = tuple([Record(path=f"test_{kind}/cam{camera}/{pid:04d}/{file.name}", pid=pid,
+                             camid=camera) for camera in cameras for pid in ids
+                      for file in pictures_directly_in(
+                          folder / f"test_{kind}" / f"cam{camera}" / f"{pid:04d}")]
+                     for kind, cameras in (("vis", self.visible), ("nir", self.infrared)))
+        return {"train": train, "test": test}
+
+    def _listed(self, line: Line) -> Record:
+        pid = number(Path(line.path).parent.name)
+        if pid is None:
+            raise ReidlabError(f"{line.where}: {line.path!r} lies in no folder with a person's "
+                               "number; need …/0004/NAME.jpg, unpack the data set again")
+        camera = re.search(r"_c0*([0-9]{1,4})_", Path(line.path).name)  # never one in a folder
+        if not camera:
+            raise ReidlabError(f"{line.where}: {line.path!r} has no camera in the file name; need "
+                               "…_c01_…, unpack the data set again")
+        return Record(path=line.path, pid=pid, camid=int(camera[1]))
+
+    def write(self, splits: dict[str, Kinds], trial: int) -> tuple[dict, dict[str, str]]:
+        """Where each record's picture goes, and the text of each list."""
+        where, texts, known = {}, {}, _numbered(splits, first=1)
+        classes = {pid: label for label, pid in enumerate(sorted(
+            {r.pid for kind in splits["train"] for r in kind}))}
+        for split, kinds in splits.items():
+            for records, kind, cameras in zip(kinds, ("vis", "nir"), (self.visible, self.infrared),
+                                              strict=True):
+                lines = []
+                for n, record in enumerate(records):
+                    pid, camera = known[record.pid], cameras[record.camid % len(cameras)]
+                    name = f"{pid:04d}_c{camera:02d}_s{pid:06d}_f{n:05d}_{kind}{self.suffix}"
+                    path = (f"{kind}/{pid:04d}/{name}" if split == "train" else
+                            f"test_{kind}/cam{camera}/{pid:04d}/{name}")
+                    where[record.path] = path
+                    lines.append(f"{path} {classes.get(record.pid, pid)}\n")
+                texts[f"idx/{split}_{kind}.txt"] = "".join(lines)
+        tested = sorted({known[r.pid] for kind in splits["test"] for r in kind})
+        return where, texts | {"idx/test_id.txt": ",".join(map(str, tested)) + "\n"}
+
+
+INFRARED_LAYOUTS = {"sysu-mm01": SYSU(), "regdb": RegDB(), "llcm": LLCM()}
+
+
+def infrared_layout(name: str, folder: Path | None = None):
+    """The layout called `name`, for the data set in `folder` where one is meant.
+
+    Raises:
+        ReidlabError: unknown; MissingPath: no such folder.
+    """
+    if name not in INFRARED_LAYOUTS:
+        raise ReidlabError(f"unknown layout {name!r}; known: {', '.join(INFRARED_LAYOUTS)}")
+    if folder is not None:
+        require_folder(folder, INFRARED_LAYOUTS[name].title, name)
+    return INFRARED_LAYOUTS[name]
+
+
+def _numbered(splits: dict[str, Kinds], first: int) -> dict[int, int]:
+    """Person → number in the exported data set, in the order of persons."""
+    people = sorted({r.pid for kinds in splits.values() for kind in kinds for r in kind})
+    return {pid: n for n, pid in enumerate(people, start=first)}
 
 
 def read(name: str, folder: Path, trial: int = 1) -> dict[str, Kinds]:

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from reidlab.config import Disentangle
 from reidlab.disentangle.gate import GatedSplit, SplitFeatures
-from reidlab.disentangle.mixing import build_attention, build_mixer
-from reidlab.encoders.pooling import build_pooling
+from reidlab.disentangle.mixers import build_attention, build_mixer
+from reidlab.encoders.pooling import attend, build_pooling
 
 
 class Branch(nn.Module):
@@ -82,14 +82,3 @@ class AttentionSplit(nn.Module):
         return self.gate(*pooled)._replace(maps=maps)
 
 
-def attend(layer: nn.MultiheadAttention, query: Tensor, source: Tensor,
-           maps: list[Tensor] | None = None) -> Tensor:
-    """`query` reads `source`; the heads' weights are appended to `maps` when it is a list.
-
-    Layers whose ``weighs_tokens`` is False have no weight for each token and append nothing.
-    """
-    wanted = maps is not None and getattr(layer, "weighs_tokens", True)
-    out, weights = layer(query, source, source, need_weights=wanted, average_attn_weights=False)
-    if wanted:
-        maps.append(weights)
-    return out

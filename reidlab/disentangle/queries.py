@@ -2,32 +2,11 @@
 
 Shapes: B batch, N image tokens, D width.
 """
-import torch
 from torch import Tensor, nn
 
 from reidlab.config import Disentangle
-from reidlab.disentangle.attention import attend
 from reidlab.disentangle.gate import SplitFeatures
-
-
-class QueryPool(nn.Module):
-    """Attention pooling with a query, keys and values of its own.
-
-    Args:
-        dim: token width D.
-        heads: of the attention.
-        dropout: of its weights.
-    """
-
-    def __init__(self, dim: int, heads: int, dropout: float = 0.0):
-        super().__init__()
-        self.query = nn.Parameter(torch.randn(1, 1, dim) * dim ** -0.5)
-        self.attention = nn.MultiheadAttention(dim, heads, dropout=dropout, batch_first=True)
-
-    def forward(self, tokens: Tensor, maps: list[Tensor] | None = None) -> Tensor:
-        """(B, N, D) → (B, D)."""
-        query = self.query.expand(len(tokens), -1, -1)
-        return attend(self.attention, query, tokens, maps)[:, 0]
+from reidlab.encoders.pooling import QueryPool
 
 
 class QuerySplit(nn.Module):

@@ -4,6 +4,7 @@ Shapes: B batch, L tokens, D width.
 """
 from collections import Counter, OrderedDict
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from reidlab.config import Text
 from reidlab.encoders.pooling import build_pooling
 from reidlab.encoders.pretrained import load_pretrained
 from reidlab.encoders.vit import fast_attention
+from reidlab.errors import ReidlabError
 
 CHUNK = 64  # texts that are padded together
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -229,3 +231,20 @@ class FrozenStates:
         states = self.bert(input_ids=ids.to(device), attention_mask=mask.to(device))
         return [state[:count].clone() for state, count in
                 zip(states.last_hidden_state.float().cpu(), mask.sum(1).tolist(), strict=True)]
+
+
+def read_tokenizer(folder: Path) -> BertTokenizer:
+    """The tokenizer that was trained with a run, from its folder.
+
+    Raises:
+        ReidlabError: there is none, or it is damaged.
+    """
+    try:
+        found = BertTokenizer.from_pretrained(folder)
+    except Exception as fault:  # a damaged folder fails in many ways inside the library
+        raise ReidlabError(f"{folder} holds no tokenizer; the run is incomplete, train it "
+                           "again in a new folder") from fault
+    if len(found) <= len(SPECIAL):  # the library makes up an empty one where the file is gone
+        raise ReidlabError(f"{folder} holds a tokenizer without words; the run is damaged, "
+                           "train it again in a new folder")
+    return found

@@ -65,3 +65,36 @@ def build_pooling(name: str, dim: int) -> nn.Module:
     if name not in POOLINGS:
         raise ReidlabError(f"unknown pooling {name!r}; known: {', '.join(POOLINGS)}")
     return POOLINGS[name](dim)
+
+
+def attend(layer: nn.MultiheadAttention, query: Tensor, source: Tensor,
+           maps: list[Tensor] | None = None) -> Tensor:
+    """`query` reads `source`; the heads' weights are appended to `maps` when it is a list.
+
+    Layers whose ``weighs_tokens`` is False have no weight for each token and append nothing.
+    """
+    wanted = maps is not None and getattr(layer, "weighs_tokens", True)
+    out, weights = layer(query, source, source, need_weights=wanted, average_attn_weights=False)
+    if wanted:
+        maps.append(weights)
+    return out
+
+
+class QueryPool(nn.Module):
+    """Attention pooling with a query, keys and values of its own.
+
+    Args:
+        dim: token width D.
+        heads: of the attention.
+        dropout: of its weights.
+    """
+
+    def __init__(self, dim: int, heads: int, dropout: float = 0.0):
+        super().__init__()
+        self.query = nn.Parameter(torch.randn(1, 1, dim) * dim ** -0.5)
+        self.attention = nn.MultiheadAttention(dim, heads, dropout=dropout, batch_first=True)
+
+    def forward(self, tokens: Tensor, maps: list[Tensor] | None = None) -> Tensor:
+        """(B, N, D) → (B, D)."""
+        query = self.query.expand(len(tokens), -1, -1)
+        return attend(self.attention, query, tokens, maps)[:, 0]

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reidlab.data.augmentation import to_tensor
+from reidlab.data.packing import to_tensor
 from reidlab.models.modes import evaluating
 
 

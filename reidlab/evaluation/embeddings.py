@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from reidlab.data.augmentation import to_tensor
+from reidlab.data.packing import to_tensor
 from reidlab.data.records import Record, Split
 from reidlab.models.modes import evaluating
 

@@ -1,19 +1,20 @@
-"""What a model computes from what, found by asking the model: the edges of its flow chart.
+"""What a model computes from what, found by asking the model, and its flow chart.
 
 A gradient says which output depends on which; a changed caption says what that caption reaches.
 """
+import re
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from reidlab.changes import change
-from reidlab.config import Experiment
+from reidlab.batches.text_image import Batches
+from reidlab.config import TextImageExperiment
+from reidlab.config.changes import change
 from reidlab.data.loading import draw
-from reidlab.data.sampling import Batches
 from reidlab.errors import ReidlabError
-from reidlab.losses.total import TotalLoss
-from reidlab.models.building import build
+from reidlab.losses.text_image import TextImageLoss
+from reidlab.models.text_image import build
 
 PICTURE = "picture"
 CAPTIONS = {"id_text": "identity caption", "cloth_text": "clothing caption"}
@@ -40,7 +41,7 @@ class Flow:
     reads: dict[str, list[str]]
 
 
-def flow(experiment: Experiment, people: int = 16) -> Flow:
+def flow(experiment: TextImageExperiment, people: int = 16) -> Flow:
     """Build a design, run it once on drawn people, and follow what depends on what.
 
     Args:
@@ -50,14 +51,14 @@ def flow(experiment: Experiment, people: int = 16) -> Flow:
     Raises:
         ReidlabError: a design of the other system.
     """
-    if not isinstance(experiment, Experiment):
+    if not isinstance(experiment, TextImageExperiment):
         raise ReidlabError(f"flow charts are drawn of text-image designs; {experiment.name} is a "
                            f"{experiment.task} design")
     small = _small(experiment, people)
     data = draw(small.data, (small.image.height, small.image.width))
     batch = Batches(data.train, small)(0, slice(None), "cpu", 1.0)
     model = build(small, data.classes).eval()
-    loss = TotalLoss(small.loss, model.text_encoder.dim, small.heads.embedding,
+    loss = TextImageLoss(small.loss, model.text_encoder.dim, small.heads.embedding,
                      model.identity_width, data.classes, len(model.text_encoder.tokens.tokenizer))
     image = batch.image.clone().requires_grad_()
     given = {"id_text": batch.id_text, "cloth_text": batch.cloth_text}
@@ -84,7 +85,7 @@ def flow(experiment: Experiment, people: int = 16) -> Flow:
                                 for name in losses})
 
 
-def _small(experiment: Experiment, people: int) -> Experiment:
+def _small(experiment: TextImageExperiment, people: int) -> TextImageExperiment:
     return change(experiment, {"data.people": people, "data.val_people": 4, "data.test_people": 4,
                                "training.batch_size": people})
 
@@ -103,3 +104,23 @@ def _without_shortcuts(depends: dict[str, set[str]]) -> list[tuple[str, str]]:
     """Edges that no path over a third node explains."""
     return [(source, target) for target, sources in depends.items() for source in sorted(sources)
             if not any(source in depends.get(middle, ()) for middle in sources - {source})]
+
+
+def mermaid(edges: list[tuple[str, str]], direction: str = "LR") -> str:
+    """A Markdown block with a Mermaid chart.
+
+    Args:
+        edges: (from, to) by name; a name that starts with ``loss:`` ends a path.
+        direction: LR or TD.
+    """
+    names = list(dict.fromkeys(name for edge in edges for name in edge))
+    lines = [f"graph {direction}"]
+    for name in names:
+        box = (f"([{name.removeprefix('loss: ')}])" if name.startswith("loss:") else f"[{name}]")
+        lines.append(f"  {_key(name)}{box}")
+    lines += [f"  {_key(a)} --> {_key(b)}" for a, b in edges]
+    return "\n".join(["```mermaid", *lines, "```"])
+
+
+def _key(name: str) -> str:
+    return re.sub(r"\W+", "_", name)

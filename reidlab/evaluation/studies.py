@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reidlab.data.augmentation import to_tensor
+from reidlab.data.packing import to_tensor
 from reidlab.data.records import Split
 from reidlab.evaluation.embeddings import Embeddings, embed
 from reidlab.evaluation.probes import probe, unfit
-from reidlab.evaluation.protocols import score_as_dressed
 from reidlab.evaluation.ranking import rank
+from reidlab.evaluation.text_image import score_as_dressed
 from reidlab.models.modes import evaluating
 
 

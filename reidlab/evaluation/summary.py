@@ -11,8 +11,8 @@ ROWS = (  # title, table, direction
 SCORES = (("R1", "r1"), ("R5", "r5"), ("R10", "r10"), ("mAP", "map"), ("mINP", "minp"))
 
 
-def markdown(reports: list[dict], split: str = "test") -> str:
-    """Retrieval, lures and the probe matrix of one or several runs.
+def text_image(reports: list[dict], split: str = "test") -> str:
+    """Retrieval, lures and the probe matrix of one or several text-image runs.
 
     Args:
         reports: of `evaluate`.
@@ -21,8 +21,6 @@ def markdown(reports: list[dict], split: str = "test") -> str:
     Returns:
         Markdown; percentages, except the probe matrix, which is balanced accuracy above chance.
     """
-    if any("infrared_to_visible" in r["tables"][split] for r in reports):
-        return cross_modality(reports, split)
     lines = [retrieval(reports, split)]
     if all(r.get("probes") for r in reports):
         lines.append(probes(reports))
@@ -59,7 +57,7 @@ def retrieval(reports: list[dict], split: str = "test") -> str:
     return _grid(head, rows)
 
 
-def cross_modality(reports: list[dict], split: str = "test") -> str:
+def visible_infrared(reports: list[dict], split: str = "test") -> str:
     """One row a design and direction, and under the table the protocols that were used."""
     head = ["probe → gallery", "design", *(name for name, _ in SCORES), "probes", "gallery",
             "chance R1"]

@@ -24,7 +24,7 @@ class PlateauController(nn.Module):
         self.register_buffer("best", torch.tensor(torch.inf))
         self.register_buffer("waited", torch.zeros(()))
 
-    def look(self, value: float) -> float:
+    def update(self, value: float) -> float:
         """Take note of a new value; the multiple from now on."""
         if value < self.best - self.least:
             self.best.fill_(value)

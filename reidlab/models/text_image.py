@@ -5,24 +5,26 @@ Shapes: B batch, N image tokens, L text tokens, D encoder width, C training iden
 import dataclasses
 import logging
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from transformers import BertTokenizer
 
-from reidlab.config import Experiment
+from reidlab.config import TextImageExperiment
 from reidlab.disentangle import build_disentangler
 from reidlab.disentangle.gate import SplitFeatures
 from reidlab.disentangle.projection import ReversedProjection
-from reidlab.encoders.bert import TextEncoder
+from reidlab.encoders.bert import TextEncoder, train_tokenizer
 from reidlab.encoders.vit import build_vit
 from reidlab.errors import ReidlabError
 from reidlab.fusion import build_fusion
-from reidlab.models.alignment import TokenAlignment
 from reidlab.models.erasure import Erasure
 from reidlab.models.heads import build_heads
-from reidlab.models.matching import build_matcher
+from reidlab.models.matching import TokenAlignment, build_matcher
 from reidlab.models.parallel import gather
+from reidlab.synthetic.world import World
 
 log = logging.getLogger(__name__)
 Texts = str | list[str] | tuple[str, ...]
@@ -82,7 +84,7 @@ class TextImageModel(nn.Module):
     Source: note 003 (data flow), notes 001 and 002 (components).
     """
 
-    def __init__(self, experiment: Experiment, tokenizer=None, classes: int | None = None):
+    def __init__(self, experiment: TextImageExperiment, tokenizer=None, classes: int | None = None):
         super().__init__()
         heads = experiment.heads
         self.visual_encoder = build_vit(experiment.image)
@@ -239,3 +241,37 @@ def _fitting(**given) -> bool:
         raise ReidlabError("rival_text needs image, id_text and cloth_text beside it; got "
                            + ", ".join(counts))
     return whole
+
+
+def build(experiment: TextImageExperiment, classes: int | None = None, tokenizer=None
+          ) -> TextImageModel:
+    """The untrained model of an experiment; see `reidlab.tasks.build`.
+
+    Raises:
+        ReidlabError: pretrained weights made for another picture size.
+    """
+    if tokenizer is None and not experiment.text.pretrained:
+        tokenizer = _drawn_tokenizer()
+    torch.manual_seed(experiment.seed)
+    model = TextImageModel(experiment, tokenizer, classes)
+    _refuse_another_picture_size(experiment, model)
+    return model
+
+
+@lru_cache(maxsize=1)
+def _drawn_tokenizer() -> BertTokenizer:
+    said = [World().describe(k, k, 0) for k in range(1000)]
+    return train_tokenizer([f"{s.id_caption} {s.cloth_caption}" for s in said])
+
+
+def _refuse_another_picture_size(experiment: TextImageExperiment, model: TextImageModel) -> None:
+    """Position embeddings of a pretrained ViT are made for one grid of patches."""
+    if not experiment.image.pretrained:
+        return
+    size = model.visual_encoder.config.image_size
+    made = (size, size) if isinstance(size, int) else tuple(size)
+    asked = (experiment.image.height, experiment.image.width)
+    if made != asked:
+        raise ReidlabError(f"the weights in {experiment.image.pretrained!r} are made for pictures "
+                           f"of {made[0]}x{made[1]}; image.height and image.width are "
+                           f"{asked[0]}x{asked[1]}: set them to the former")

@@ -1,22 +1,25 @@
-"""EmbedNet: two kinds of picture, one ViT in stages, several views of each embedding.
+"""Visible and infrared pictures, several views of each embedding: EmbedNet, and DEEN beside it.
 
-Shapes: R rows (visible first), N patches, D width, C training identities, S sets of rows.
+Shapes: R rows (visible first), N or n patches or positions, D or c width, C training identities,
+S sets of rows.
 """
+import copy
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from transformers import ResNetConfig, ResNetModel
 
-from reidlab.config import InfraredExperiment
-from reidlab.disentangle.queries import QueryPool
+from reidlab.config import VisibleInfraredExperiment
 from reidlab.encoders.dual_vit import INFRARED, STAGES, VISIBLE, DualViT
-from reidlab.encoders.pooling import MaskedMean
+from reidlab.encoders.pooling import MaskedMean, QueryPool
+from reidlab.encoders.pretrained import load_pretrained
 from reidlab.errors import ReidlabError
 from reidlab.expansion import build_expansion
 from reidlab.expansion.expanded import Expanded
 from reidlab.expansion.ssdec import cut_mix
-from reidlab.fusion.stages import MFA
+from reidlab.fusion.mfa import MFA
 from reidlab.models.necks import build_neck
 
 POOLINGS = {"mean": lambda experiment, dim: MaskedMean(),
@@ -24,7 +27,7 @@ POOLINGS = {"mean": lambda experiment, dim: MaskedMean(),
 
 
 @dataclass
-class InfraredOutput:
+class VisibleInfraredOutput:
     """Everything the model knows of a batch; the same in training and evaluation.
 
     Attributes:
@@ -67,7 +70,7 @@ class CrossModal(nn.Module):
     Subclasses give ``dim``, ``grid``, ``stages_to_expansion`` and ``last_stage``.
     """
 
-    def __init__(self, experiment: InfraredExperiment, expand_dim: int, dim: int,
+    def __init__(self, experiment: VisibleInfraredExperiment, expand_dim: int, dim: int,
                  grid: tuple[int, int], classes: int):
         super().__init__()
         weights = experiment.loss.weights
@@ -90,7 +93,7 @@ class CrossModal(nn.Module):
         raise NotImplementedError
 
     def forward(self, visible: Tensor | None = None, infrared: Tensor | None = None
-                ) -> InfraredOutput:
+                ) -> VisibleInfraredOutput:
         """All outputs for the given pictures, (B, 3, H, W) or (B, 1, H, W) of each kind.
 
         Raises:
@@ -108,7 +111,7 @@ class CrossModal(nn.Module):
         pooled = self.pool(last)
         features = self.neck(pooled, modality.repeat(made.extra + 1))
         after = made.tokens.mean(dim=1).view(made.extra + 1, len(tokens), -1)
-        out = InfraredOutput(
+        out = VisibleInfraredOutput(
             pooled=pooled, features=features, modality=modality,
             logits=None if self.classifier is None else self.classifier(features),
             before=tokens.mean(dim=1), after=after, branches=made.branches, tokens=made.tokens,
@@ -117,7 +120,7 @@ class CrossModal(nn.Module):
             self._mix(out, made.tokens[:len(tokens)], modality)
         return out
 
-    def _mix(self, out: InfraredOutput, tokens: Tensor, modality: Tensor) -> None:
+    def _mix(self, out: VisibleInfraredOutput, tokens: Tensor, modality: Tensor) -> None:
         """Classify rows with a partner's patches in them; the partner is of the same modality."""
         partner = torch.arange(len(tokens), device=tokens.device)
         for kind in (VISIBLE, INFRARED):
@@ -161,7 +164,7 @@ class EmbedNet(CrossModal):
     Source: note 004 §1 to §3.
     """
 
-    def __init__(self, experiment: InfraredExperiment, classes: int):
+    def __init__(self, experiment: VisibleInfraredExperiment, classes: int):
         dual = DualViT(experiment.image, experiment.stages.embeddings)
         dual.vit.layernorm.requires_grad_(False)  # stage 4 has a norm of its own
         super().__init__(experiment, dual.dim, dual.dim, dual.grid, classes)
@@ -196,3 +199,90 @@ class EmbedNet(CrossModal):
     def last_stage(self, tokens: Tensor) -> Tensor:
         """(R, N, D) → (R, N, D) through the extra transformer layers."""
         return self.stage4(tokens)
+
+
+DEPTHS = {50: ((3, 4, 6, 3), "bottleneck"), 18: ((2, 2, 2, 2), "basic"),
+          10: ((1, 1, 1, 1), "basic")}
+
+
+class DEEN(CrossModal):
+    """Separate stems, a shared trunk, MFA after stages 1 to 3, the expansion before stage 4.
+
+    The lower map is averaged down to the higher one's size before an MFA block.
+
+    Args:
+        experiment: which components; ``image.dim`` is the width of the last stage.
+        classes: C training identities.
+
+    Raises:
+        ReidlabError: a field that asks for what the reference does not have.
+
+    Source: DEEN, arXiv:2303.14481.
+    """
+
+    def __init__(self, experiment: VisibleInfraredExperiment, classes: int):
+        _refuse_what_is_not_there(experiment)
+        image = experiment.image
+        if image.pretrained:
+            trunk = load_pretrained(ResNetModel, image.pretrained)
+        else:
+            depths, kind = DEPTHS[experiment.stages.resnet]
+            widths = [image.dim // 8, image.dim // 4, image.dim // 2, image.dim]
+            trunk = ResNetModel(ResNetConfig(
+                embedding_size=max(8, widths[0] // (4 if kind == "bottleneck" else 1)),
+                hidden_sizes=widths, depths=list(depths), layer_type=kind))
+        widths = trunk.config.hidden_sizes
+        grid = (-(-image.height // 16), -(-image.width // 16))
+        super().__init__(experiment, widths[2], widths[3], grid, classes)
+        self.stems = nn.ModuleList([trunk.embedder, copy.deepcopy(trunk.embedder)])
+        self.trunk = trunk.encoder.stages
+        self.trunk[3].layers[0].apply(_keep_resolution)
+        before = [trunk.config.embedding_size, *widths]
+        self.aggregations = nn.ModuleList(
+            MFA(before[k + 1], before[k]) for k in range(3)
+        ) if experiment.stages.low != "none" else None
+
+    def stages_to_expansion(self, visible: Tensor | None, infrared: Tensor | None) -> Tensor:
+        """Stems and stages 1 to 3: (R, n, c)."""
+        maps = torch.cat([self.stems[kind](x if x.shape[1] == 3 else x.expand(-1, 3, -1, -1))
+                          for kind, x in ((VISIBLE, visible), (INFRARED, infrared))
+                          if x is not None])
+        for number in range(3):
+            low, maps = maps, self.trunk[number](maps)
+            if self.aggregations is not None:
+                size = maps.shape[-2:]
+                low = F.adaptive_avg_pool2d(low, size).flatten(2).transpose(1, 2)
+                high = self.aggregations[number](maps.flatten(2).transpose(1, 2), low)
+                maps = high.transpose(1, 2).unflatten(2, size)
+        return maps.flatten(2).transpose(1, 2)
+
+    def last_stage(self, tokens: Tensor) -> Tensor:
+        """(R, n, c) → (R, n, D) through the last residual stage."""
+        maps = self.trunk[3](tokens.transpose(1, 2).unflatten(2, self.grid))
+        return maps.flatten(2).transpose(1, 2)
+
+
+def _refuse_what_is_not_there(experiment: VisibleInfraredExperiment) -> None:
+    low, weight = experiment.stages.low, experiment.loss.weights.patches
+    if low == "stage0":
+        raise ReidlabError(f"stages.low is {low}, but the aggregation of stages.backbone resnet "
+                           "reads the stage before; set it to previous or none")
+    if weight:
+        raise ReidlabError(f"loss.weights.patches is {weight}, but stages.backbone resnet is the "
+                           "published reference, which compares no patches; set it to 0")
+
+
+def _keep_resolution(module: nn.Module) -> None:
+    """Stride 1 in the last stage, as re-identification has it."""
+    if isinstance(module, nn.Conv2d) and module.stride == (2, 2):
+        module.stride = (1, 1)
+
+
+BACKBONES = {"dual_vit": EmbedNet, "resnet": DEEN}
+
+
+def build(experiment: VisibleInfraredExperiment, classes: int | None = None, tokenizer=None
+          ) -> CrossModal:
+    """The untrained model of an experiment; see `reidlab.tasks.build`. It reads no captions."""
+    torch.manual_seed(experiment.seed)
+    return BACKBONES[experiment.stages.backbone](experiment, classes or 395)

@@ -3,27 +3,19 @@ from matplotlib.figure import Figure
 
 from reidlab.plots.style import COLOURS, figure, styled
 
-PANELS = (  # score, axis label, factor, colour
-    ("R1 text → image", "R1 text → image (%)", 100, "text"),
-    ("R1 image, other outfits", "R1 image, other outfits (%)", 100, "good"),
-    ("upper colour in identity", "upper colour read from\nidentity, above chance", 1, "bad"),
-    ("identity in identity", "identity factors read from\nidentity, above chance", 1, "identity"),
-    ("R1 infrared → visible", "R1 infrared → visible (%)", 100, "good"),
-    ("mAP infrared → visible", "mAP infrared → visible (%)", 100, "text"),
-    ("modality gap", "modality gap", 1, "bad"),
-    ("view similarity", "mean |cos| between views", 1, "identity"),
-)
-
 
 @styled
-def comparison_figure(table: dict) -> Figure:
-    """Four scores of every design, those of its system.
+def comparison_figure(table: dict, columns: dict) -> Figure:
+    """A panel a score, a row a design.
 
     Args:
-        table: of `reidlab.comparing.compare`.
+        table: of `reidlab.engine.compare.compare`.
+        columns: those of the task, ``TASKS[task].columns``; drawn are those with a label.
     """
     names = list(table["designs"])
-    panels = [panel for panel in PANELS if panel[0] in table["control"]]
+    panels = [(title, column.label, 100 if column.unit == "%" else 1, column.colour)
+              for title, column in columns.items()
+              if column.label and title in table["control"]]
     fig = figure(10.5, 0.9 + 0.36 * len(names))
     for axis, (title, label, factor, colour) in zip(fig.subplots(1, len(panels), sharey=True),
                                                     panels, strict=True):
@@ -47,7 +39,7 @@ def score_by_design(table: dict, title: str) -> Figure:
     """One score of every design: a bar for the mean, a dot a seed, the spread of A against A.
 
     Args:
-        table: of `reidlab.comparing.compare`; title: of a score in it.
+        table: of `reidlab.engine.compare.compare`; title: of a score in it.
     """
     found = {name: scores[title] for name, scores in table["designs"].items() if title in scores}
     fig = figure(max(4.5, 1.15 * len(found) + 1.2), 3.1)

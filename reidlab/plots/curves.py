@@ -25,40 +25,23 @@ def smoothed(values: np.ndarray, window: int) -> np.ndarray:
 
 SIZE = (12.5, 3.5)  # inches, of all curves of a training
 UNEQUAL = 5  # times as long as another run: from there on steps are drawn on a logarithmic axis
-VALIDATION = ("validation, 0 to 1", (("val/R1", "R1", "good"), ("val/mAP", "mAP", "text")))
-TEXT_IMAGE = (  # title → (logged number, name in the legend, colour); drawn where it was logged
-    ("identity loss (nats)", (("loss/info_nce", "InfoNCE image–text", "identity"),)),
-    ("clothing loss (nats)", (("loss/cloth_match", "match image–text", "clothing"),)),
-    ("dependence of identity and clothing",
-     (("monitor/embedding_cka", "unbiased CKA", "identity"),
-      ("monitor/embedding_abs_cosine", "|cos|", "grey"))),
-    ("gate, 0 to 1", (("gate/mean", "share of identity", "gate"),
-              ("gate/image_weight", "weight of the picture", "text"))),
-    VALIDATION,
-)
-VISIBLE_INFRARED = (
-    ("losses (nats)", (("loss/contrast", "people", "identity"), ("loss/cls", "names", "grey"),
-                       ("loss/patches", "patches of one shot", "clothing"))),
-    ("triplets (distance)", (("loss/triplet", "batch-hard triplets", "identity"),)),
-    ("gap of day and night", (("monitor/modality_gap", "distance of means", "gate"),)),
-    ("likeness of views", (("monitor/view_similarity", "|cos|", "text"),)),
-    VALIDATION,
-)
 
 
 @styled
-def training_curves(runs: dict[str, list[dict]], fig: Figure | None = None) -> Figure:
+def training_curves(runs: dict[str, list[dict]], curves: tuple, fig: Figure | None = None
+                    ) -> Figure:
     """Losses, dependence, gates and validation of runs over their steps, where they were logged.
 
     Args:
         runs: name → rows of ``metrics.jsonl``.
+        curves: panels: (title, ((logged number, name in the legend, colour), …)), those of the
+            task: ``TASKS[experiment.task].curves``.
         fig: drawn into again when given, so that a live view keeps one figure.
     """
     fig = fig or figure(*SIZE)
     fig.clear()
     logged = {key for rows in runs.values() for row in rows for key in row}
-    panels = [(title, lines) for title, lines in
-              (TEXT_IMAGE if "loss/info_nce" in logged else VISIBLE_INFRARED)
+    panels = [(title, lines) for title, lines in curves
               if any(key in logged for key, _, _ in lines)]
     if not panels:
         return fig

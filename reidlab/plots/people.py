@@ -7,9 +7,9 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from reidlab.data.world import PARTS, Drawing
 from reidlab.files import write_whole
 from reidlab.plots.style import COLOURS, figure, styled
+from reidlab.synthetic.world import PARTS, Drawing
 
 MOST_DRAWN = 24  # hits in one row
 LONGEST = 400    # letters of a description that are drawn

@@ -2,7 +2,8 @@
 
 `preset("corrected", "tiny")` is what the final notebook trains.
 """
-from reidlab.changes import AnyExperiment, change
+from reidlab.config import Experiment
+from reidlab.config.changes import change
 from reidlab.errors import ReidlabError
 from reidlab.presets import text_image, visible_infrared
 
@@ -11,7 +12,7 @@ PRESETS = {name: fn for system in SYSTEMS for name, fn in system.DESIGNS.items()
 SIZES = tuple(text_image.SIZES)
 
 
-def preset(name: str, size: str = "tiny", **changes) -> AnyExperiment:
+def preset(name: str, size: str = "tiny", **changes) -> Experiment:
     """The experiment called `name` at `size`.
 
     Args:

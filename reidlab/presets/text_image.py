@@ -1,39 +1,29 @@
 """The text-image designs: one function a design, one a size; calling one shows every choice."""
 from dataclasses import replace
 
-from reidlab.config import (
-    Data,
-    Disentangle,
-    Experiment,
-    Fusion,
-    Heads,
-    Image,
-    Loss,
-    LossWeights,
-    Text,
-    Training,
-)
+from reidlab.config import Disentangle, Fusion, Heads, Image, Text, TextImageExperiment, Training
+from reidlab.config.text_image import Data, Loss, Weights
 
 
-def projection() -> Experiment:
+def projection() -> TextImageExperiment:
     """Note 001 as written: one Linear a factor on [CLS], gradient reversal before clothing.
 
     Run: ``python -m reidlab train projection --run runs/projection``. Score: docs/results.md.
     """
-    return Experiment(
+    return TextImageExperiment(
         name="projection", size="base",
         data=Data(unmatched=0.5, images_per_person=1),
         text=Text(trainable=True, max_length=100, pooling="cls"),
         disentangle=Disentangle(name="projection", pooling="cls"),
         fusion=Fusion(name="attention_gated"),
         loss=Loss(
-            weights=LossWeights(info_nce=1.0, cls=0.5, bio=0.1, cloth=0.5, cloth_adv=0.5,
+            weights=Weights(info_nce=1.0, cls=0.5, bio=0.1, cloth=0.5, cloth_adv=0.5,
                                 cloth_match=0.5, decouple=0.3, gate_regularization=0.0),
             cloth_adv="negative_info_nce", decouple="abs_cosine"),
     )
 
 
-def merged() -> Experiment:
+def merged() -> TextImageExperiment:
     """Note 000 §1 as written: identity is reduced and classified in one network.
 
     Run: ``python -m reidlab train merged --run runs/merged``. Score: docs/results.md.
@@ -44,7 +34,7 @@ def merged() -> Experiment:
                    heads=Heads(name="merged"), loss=replace(written.loss, decouple="gram"))
 
 
-def residual() -> Experiment:
+def residual() -> TextImageExperiment:
     """Note 000 §2 as written: identity through residual blocks.
 
     Run: ``python -m reidlab train residual --run runs/residual``. Score: docs/results.md.
@@ -55,12 +45,12 @@ def residual() -> Experiment:
                    loss=replace(written.loss, decouple="gram"))
 
 
-def attention() -> Experiment:
+def attention() -> TextImageExperiment:
     """Note 003 as written: attention branches, one gate, Mamba fusion of two pooled vectors.
 
     Run: ``python -m reidlab train attention --run runs/attention``. Score: docs/results.md.
     """
-    return Experiment(
+    return TextImageExperiment(
         name="attention", size="base",
         data=Data(unmatched=0.5, images_per_person=1),
         text=Text(trainable=False, attention=True, pooling="masked_mean"),
@@ -70,7 +60,7 @@ def attention() -> Experiment:
     )
 
 
-def deep_attention() -> Experiment:
+def deep_attention() -> TextImageExperiment:
     """Note 002 as written: six self- and three cross-attention layers a branch.
 
     Run: ``python -m reidlab train deep_attention --run runs/deep``. Score: docs/results.md.
@@ -80,7 +70,7 @@ def deep_attention() -> Experiment:
         name="attention", self_layers=6, cross_layers=3, residual_from="running"))
 
 
-def corrected() -> Experiment:
+def corrected() -> TextImageExperiment:
     """What the notes want: one query a factor, separate heads, measured independence.
 
     No gate and no cross-attention, since both mix what they should part; all pairs of one person
@@ -88,7 +78,7 @@ def corrected() -> Experiment:
 
     Run: ``python -m reidlab train corrected --run runs/corrected``. Score: docs/results.md.
     """
-    return Experiment(
+    return TextImageExperiment(
         name="corrected", size="base",
         data=Data(unmatched=0.0, images_per_person=2),
         text=Text(trainable=True, pooling="masked_mean"),
@@ -96,7 +86,7 @@ def corrected() -> Experiment:
         heads=Heads(name="linear", separate=True, erase=True),
         fusion=Fusion(name="attention_tokens", layers=1),
         loss=Loss(
-            weights=LossWeights(info_nce=1.0, cls=0.0, bio=0.0, cloth=0.0, cloth_adv=0.0,
+            weights=Weights(info_nce=1.0, cls=0.0, bio=0.0, cloth=0.0, cloth_adv=0.0,
                                 cloth_match=1.0, decouple=1.0, gate_regularization=0.0,
                                 as_dressed=1.0, words=1.0, matching=1.0),
             temperature=0.07, learned_temperature=True, positives="same",
@@ -107,7 +97,7 @@ def corrected() -> Experiment:
     )
 
 
-def tiny(experiment: Experiment) -> Experiment:
+def tiny(experiment: TextImageExperiment) -> TextImageExperiment:
     """Two CPU cores, minutes, from scratch on the drawn world.
 
     The notes' heads and gate take a fifth of the rate: at 1.5e-3 the gate saturates within
@@ -131,7 +121,7 @@ def tiny(experiment: Experiment) -> Experiment:
     )
 
 
-def small(experiment: Experiment) -> Experiment:
+def small(experiment: TextImageExperiment) -> TextImageExperiment:
     """One GPU, from scratch."""
     return replace(
         experiment, size="small",
@@ -143,7 +133,7 @@ def small(experiment: Experiment) -> Experiment:
     )
 
 
-def base(experiment: Experiment) -> Experiment:
+def base(experiment: TextImageExperiment) -> TextImageExperiment:
     """ViT-B/16 and BERT-base with pretrained weights, as the notes have them."""
     return replace(
         experiment,

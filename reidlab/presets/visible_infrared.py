@@ -1,48 +1,40 @@
 """The visible-infrared designs: one function a design, one a size."""
 from dataclasses import replace
 
-from reidlab.config import (
-    Expansion,
-    Image,
-    InfraredData,
-    InfraredExperiment,
-    InfraredLoss,
-    InfraredWeights,
-    Stages,
-    Training,
-)
+from reidlab.config import Expansion, Image, Stages, Training, VisibleInfraredExperiment
+from reidlab.config.visible_infrared import Data, Loss, Weights
 
 
-def deen() -> InfraredExperiment:
+def deen() -> VisibleInfraredExperiment:
     """The reference of note 004: DEEN on a ResNet-50, arXiv:2303.14481.
 
     Run: ``python -m reidlab train deen --run runs/deen``. Score: docs/results.md.
     """
-    return InfraredExperiment(
+    return VisibleInfraredExperiment(
         name="deen", size="base",
         image=Image(pretrained="microsoft/resnet-50", height=384, width=144, dim=2048, heads=8),
         stages=Stages(backbone="resnet", low="previous", neck="bnneck"),
         expansion=Expansion(name="deen"),
-        loss=InfraredLoss(weights=InfraredWeights(orthogonality=0.01)),
+        loss=Loss(weights=Weights(orthogonality=0.01)),
         training=Training(lr=3e-4, weight_decay=5e-4, warmup=500),
     )
 
 
-def embednet() -> InfraredExperiment:
+def embednet() -> VisibleInfraredExperiment:
     """Note 004 as written: every stage on the images, DEE on patches, patches pushed apart.
 
     Run: ``python -m reidlab train embednet --run runs/embednet``. Score: docs/results.md.
     """
-    return InfraredExperiment(
+    return VisibleInfraredExperiment(
         name="embednet", size="base",
         stages=Stages(chained=False, low="stage0", neck="linear"),
         expansion=Expansion(name="dee"),
-        loss=InfraredLoss(weights=InfraredWeights(orthogonality=0.01), orthogonality="patches"),
+        loss=Loss(weights=Weights(orthogonality=0.01), orthogonality="patches"),
         training=Training(lr=3e-4, weight_decay=5e-4, warmup=500),
     )
 
 
-def embednet_tmhee() -> InfraredExperiment:
+def embednet_tmhee() -> VisibleInfraredExperiment:
     """`embednet` with the note's first replacement of DEE as written: attention over the batch.
 
     Run: ``python -m reidlab train embednet_tmhee --run runs/tmhee``. Score: docs/results.md.
@@ -50,7 +42,7 @@ def embednet_tmhee() -> InfraredExperiment:
     return replace(embednet(), name="embednet_tmhee", expansion=Expansion(name="tmhee_over_batch"))
 
 
-def embednet_cmatm() -> InfraredExperiment:
+def embednet_cmatm() -> VisibleInfraredExperiment:
     """`embednet` with the second replacement, mended so that it runs.
 
     Run: ``python -m reidlab train embednet_cmatm --run runs/cmatm``. Score: docs/results.md.
@@ -58,7 +50,7 @@ def embednet_cmatm() -> InfraredExperiment:
     return replace(embednet(), name="embednet_cmatm", expansion=Expansion(name="cmatm"))
 
 
-def embednet_ssdec() -> InfraredExperiment:
+def embednet_ssdec() -> VisibleInfraredExperiment:
     """`embednet` with the third replacement, mended so that it runs, and its contrast.
 
     Run: ``python -m reidlab train embednet_ssdec --run runs/ssdec``. Score: docs/results.md.
@@ -68,7 +60,7 @@ def embednet_ssdec() -> InfraredExperiment:
                    loss=replace(plain.loss, weights=replace(plain.loss.weights, contrast=1.0)))
 
 
-def embednet_corrected() -> InfraredExperiment:
+def embednet_corrected() -> VisibleInfraredExperiment:
     """What note 004 wants: stages chained, heads as views, views kept apart, kinds kept together.
 
     Training starts from pairs that differ in nothing but the light, where the data have them, and
@@ -77,27 +69,27 @@ def embednet_corrected() -> InfraredExperiment:
     Run: ``python -m reidlab train embednet_corrected --run runs/infrared``. Score:
     docs/results.md.
     """
-    return InfraredExperiment(
+    return VisibleInfraredExperiment(
         name="embednet_corrected", size="base",
-        data=InfraredData(paired=0.25, images_per_person=2),
+        data=Data(paired=0.25, images_per_person=2),
         stages=Stages(chained=True, low="previous", pooling="query", neck="linear_by_modality",
                       retrieve="neck"),
         expansion=Expansion(name="tmhee"),
-        loss=InfraredLoss(weights=InfraredWeights(contrast=1.0, orthogonality=0.1, patches=1.0),
+        loss=Loss(weights=Weights(contrast=1.0, orthogonality=0.1, patches=1.0),
                           orthogonality="branches", contrast_over="all", metric_from=0.5),
         training=Training(lr=3e-4, weight_decay=0.05, warmup=500, optimizer="adamw"),
     )
 
 
-def _by_backbone(experiment: InfraredExperiment, vit: Image, resnet: Image, depth: int
-                 ) -> InfraredExperiment:
+def _by_backbone(experiment: VisibleInfraredExperiment, vit: Image, resnet: Image, depth: int
+                 ) -> VisibleInfraredExperiment:
     if experiment.stages.backbone == "resnet":
         return replace(experiment, image=resnet,
                        stages=replace(experiment.stages, resnet=depth))
     return replace(experiment, image=vit)
 
 
-def tiny(experiment: InfraredExperiment) -> InfraredExperiment:
+def tiny(experiment: VisibleInfraredExperiment) -> VisibleInfraredExperiment:
     """Two CPU cores, minutes, from scratch on the drawn people.
 
     Where patches of one shot bring the two kinds together, one patch embedding serves both, and
@@ -124,7 +116,7 @@ def tiny(experiment: InfraredExperiment) -> InfraredExperiment:
             batch_size=32, epochs=55, batches_per_epoch=30, monitor_every=60, validate_every=30))
 
 
-def small(experiment: InfraredExperiment) -> InfraredExperiment:
+def small(experiment: VisibleInfraredExperiment) -> VisibleInfraredExperiment:
     """One GPU, from scratch."""
     experiment = _by_backbone(
         experiment, Image(height=192, width=96, dim=384, layers=8, heads=6, stem=True),
@@ -135,7 +127,7 @@ def small(experiment: InfraredExperiment) -> InfraredExperiment:
                          batch_size=64, clip=1.0))
 
 
-def base(experiment: InfraredExperiment) -> InfraredExperiment:
+def base(experiment: VisibleInfraredExperiment) -> VisibleInfraredExperiment:
     """Pretrained weights: ViT-B/16 at 384² as the note has it, or ResNet-50 at 384×144."""
     if experiment.stages.backbone == "resnet":
         return experiment

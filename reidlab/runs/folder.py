@@ -17,8 +17,8 @@ import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from reidlab.changes import AnyExperiment, from_dict, to_dict
-from reidlab.config import flatten
+from reidlab.config import Experiment, flatten
+from reidlab.config.changes import from_dict, to_dict
 from reidlab.errors import MissingPath, ReidlabError
 from reidlab.files import read_json, usable, write_json, write_whole
 from reidlab.runs import lock
@@ -47,7 +47,7 @@ class RunFolder:
         self.stop = self.path / "stop"
         self.lock = self.path / "lock"
 
-    def start(self, experiment: AnyExperiment) -> None:
+    def start(self, experiment: Experiment) -> None:
         """Take the folder for this process; `describe` then says what runs in it.
 
         Nothing is left behind by a refusal: the folder can be used by the corrected command.
@@ -74,7 +74,7 @@ class RunFolder:
             else:
                 part.unlink(missing_ok=True)
 
-    def refuse_another(self, experiment: AnyExperiment) -> None:
+    def refuse_another(self, experiment: Experiment) -> None:
         """Stop when another experiment than this one was run here.
 
         Raises:
@@ -87,7 +87,7 @@ class RunFolder:
                     f"{self.path} holds another experiment ({differences(held, experiment)}); "
                     "choose a new folder or the same settings")
 
-    def describe(self, experiment: AnyExperiment, **more) -> None:
+    def describe(self, experiment: Experiment, **more) -> None:
         """Write ``config.json``, once data and model are known to be sound.
 
         Args:
@@ -129,7 +129,7 @@ class RunFolder:
         with contextlib.suppress(OSError):  # somebody made a folder of that name
             self.stop.unlink(missing_ok=True)
 
-    def experiment(self) -> AnyExperiment:
+    def experiment(self) -> Experiment:
         """The experiment that ran here.
 
         Raises:
@@ -226,7 +226,7 @@ def _rows(lines: Iterable[str]) -> Iterator[dict]:
                 yield row
 
 
-def differences(a: AnyExperiment, b: AnyExperiment) -> str:
+def differences(a: Experiment, b: Experiment) -> str:
     """The first few fields in which two experiments differ."""
     left, right = ({"task": e.task, **flatten(e)} for e in (a, b))
     return ", ".join(f"{k}: {left.get(k)!r} there, {right.get(k)!r} asked"

@@ -5,11 +5,11 @@ import ipywidgets
 import numpy as np
 from torch import Tensor
 
-from reidlab.data.world import Drawing
 from reidlab.errors import ReidlabError
 from reidlab.evaluation.attention_maps import branch_maps, encoder_maps, on_patches, rollout
-from reidlab.evaluation.credit import SIDES, Credit, credit
+from reidlab.evaluation.attribution import SIDES, Credit, credit
 from reidlab.plots.attention import overlays
+from reidlab.synthetic.world import Drawing
 from reidlab.widgets.panel import Panel
 
 KINDS = {"identity branch": "attention weight", "clothing branch": "attention weight",

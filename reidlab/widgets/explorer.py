@@ -3,9 +3,9 @@ from functools import lru_cache
 
 import ipywidgets
 
-from reidlab.data.factors import BEARDS, HAIR_STYLES, OUTFIT, PERSON, SCENE
-from reidlab.data.world import World
 from reidlab.plots.people import portrait
+from reidlab.synthetic.factors import BEARDS, HAIR_STYLES, OUTFIT, PERSON, SCENE
+from reidlab.synthetic.world import World
 from reidlab.widgets.panel import Panel, png
 
 FACTORS = {  # control → values; every other factor stays as the numbers have it

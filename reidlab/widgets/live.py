@@ -5,12 +5,13 @@ from pathlib import Path
 import ipywidgets
 from IPython.display import display
 
-from reidlab.changes import AnyExperiment
+from reidlab.config import Experiment
+from reidlab.engine.launch import refuse_other_runs, train_all
+from reidlab.engine.progress import RunsBar
 from reidlab.plots.curves import SIZE, training_curves
 from reidlab.plots.style import figure
 from reidlab.runs.folder import RunFolder
-from reidlab.training.launch import refuse_other_runs, train_all
-from reidlab.training.progress import RunsBar
+from reidlab.tasks import TASKS
 from reidlab.widgets.panel import png
 
 
@@ -21,11 +22,13 @@ class LiveCurves:
         runs: name in the legend → (experiment, folder of the run).
     """
 
-    def __init__(self, runs: dict[str, tuple[AnyExperiment, str | Path]]):
+    def __init__(self, runs: dict[str, tuple[Experiment, str | Path]]):
         self.experiments = {name: experiment for name, (experiment, _) in runs.items()}
         self.runs = {name: RunFolder(folder) for name, (_, folder) in runs.items()}
         self.image = ipywidgets.Image(format="png")
         self._figure, self._drawn = figure(*SIZE), 0.0
+        self._panels = tuple(dict.fromkeys(  # runs of one task, or of both
+            panel for e in self.experiments.values() for panel in TASKS[e.task].curves))
 
     def train(self, at_once: int | None = None, every: float = 15.0) -> dict[str, list[dict]]:
         """Train each run in a process of its own, draw until all have ended, return the logs.
@@ -45,16 +48,16 @@ class LiveCurves:
         if waiting:
             display(self.image)
         with RunsBar({name: self.runs[name].path for name in waiting}, off=not waiting) as bar:
-            def look(running: list[str]) -> None:
+            def seen(running: list[str]) -> None:
                 bar(running)
                 if not running or time.monotonic() - self._drawn > every:
                     self.draw()
-            train_all(runs, at_once, look=look)
+            train_all(runs, at_once, on_progress=seen)
         return {name: run.rows() for name, run in self.runs.items()}
 
     def draw(self) -> None:
         """Redraw the curves of what has been logged so far."""
         logs = {name: rows for name, run in self.runs.items() if (rows := run.rows())}
         if logs:
-            self.image.value = png(training_curves(logs, self._figure))
+            self.image.value = png(training_curves(logs, self._panels, self._figure))
             self._drawn = time.monotonic()

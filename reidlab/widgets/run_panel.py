@@ -10,14 +10,16 @@ from pathlib import Path
 
 import ipywidgets
 from IPython.display import display
+from matplotlib.figure import Figure
 
-from reidlab.changes import AnyExperiment
+from reidlab.config import Experiment
+from reidlab.engine.launch import finish, launch, stop
 from reidlab.errors import ReidlabError
 from reidlab.plots.curves import SIZE, training_curves
 from reidlab.plots.style import figure
 from reidlab.runs.folder import RunFolder
 from reidlab.runs.status import Status, status
-from reidlab.training.launch import finish, launch, stop
+from reidlab.tasks import TASKS
 from reidlab.widgets.panel import claim, keep, png
 
 BUSY = ("starting", "training", "silent", "stopping", "scoring")
@@ -38,7 +40,7 @@ class RunPanel:
             on the same cores.
     """
 
-    def __init__(self, experiment: AnyExperiment, folder: str | Path, every: float = 2.0,
+    def __init__(self, experiment: Experiment, folder: str | Path, every: float = 2.0,
                  redraw: float = 15.0):
         claim("run panel", self)
         self.experiment, self.every, self.redraw = experiment, every, redraw
@@ -60,7 +62,7 @@ class RunPanel:
         self._figure, self._process = figure(*SIZE), None
         self._drawn = (None, 0, 0.0)  # what the picture shows, how many rows of it, and since when
         self._closed, self._looking = threading.Event(), threading.Lock()
-        self.look()
+        self.refresh()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
 
@@ -69,21 +71,21 @@ class RunPanel:
         with self._told():
             self._process = launch(self._experiment(), self.folder.value)
             self.fault.value = ""
-        self.look()
+        self.refresh()
 
     def stop(self, button=None) -> None:
         """Ask the run to save and end after its step."""
         with self._told():
             if status(self.folder.value).state in BUSY:
                 stop(self.folder.value)
-        self.look()
+        self.refresh()
 
     def _typed(self, change) -> None:
         """Attach to the run directory that was typed."""
         self.fault.value = ""
-        self.look()
+        self.refresh()
 
-    def look(self) -> None:
+    def refresh(self) -> None:
         """Read the folder once and show what is there, or why it cannot be read."""
         with self._looking, self._told():
             rows = RunFolder(self.folder.value).rows()
@@ -99,15 +101,16 @@ class RunPanel:
             before, count, since = self._drawn
             if rows and (what != before or (len(rows) > count and now - since > self.redraw)):
                 self._drawn = (what, len(rows), now)
-                self.image.value = self._picture(rows)
+                self.image.value = png(self._curves(rows))
                 self.image.layout.display = ""
 
     def static(self, file: Path | str) -> Path:
         """Write line and curves as they are now, for readers without a kernel."""
         rows = RunFolder(self.folder.value).rows()
-        fig = training_curves({self._experiment().name: rows}, self._figure)
-        fig.suptitle(" · ".join(facts(status(self.folder.value, rows))))
-        return keep(png(fig), file)
+        with self._looking:  # the watching thread draws into the same figure
+            fig = self._curves(rows)
+            fig.suptitle(" · ".join(facts(status(self.folder.value, rows))))
+            return keep(png(fig), file)
 
     def show(self) -> None:
         """Display the panel in the running cell."""
@@ -123,16 +126,18 @@ class RunPanel:
                      self.image, self.fault, self.box):
             part.close()
 
-    def _experiment(self) -> AnyExperiment:
+    def _experiment(self) -> Experiment:
         run = RunFolder(self.folder.value)
         return run.experiment() if run.config.exists() else self.experiment
 
-    def _picture(self, rows: list[dict]) -> bytes:
-        return png(training_curves({self._experiment().name: rows}, self._figure))
+    def _curves(self, rows: list[dict]) -> Figure:
+        experiment = self._experiment()
+        return training_curves({experiment.name: rows}, TASKS[experiment.task].curves,
+                               self._figure)
 
     def _watch(self) -> None:
         while not self._closed.wait(self.every):
-            self.look()
+            self.refresh()
 
     @contextlib.contextmanager
     def _told(self):

@@ -5,8 +5,8 @@ import ipywidgets
 from IPython.display import display
 from PIL import Image
 
+from reidlab.engine.search import Searcher
 from reidlab.errors import ReidlabError
-from reidlab.evaluation.search import Searcher
 from reidlab.plots.attention import shared_out
 from reidlab.plots.people import ranked
 from reidlab.widgets.panel import claim, encoded, keep, png, stack

@@ -3,9 +3,9 @@ import ipywidgets
 import numpy as np
 import torch
 
-from reidlab.data.augmentation import to_tensor
-from reidlab.data.world import World
+from reidlab.data.packing import to_tensor
 from reidlab.plots.people import contact_sheet
+from reidlab.synthetic.world import World
 from reidlab.widgets.panel import Panel
 
 

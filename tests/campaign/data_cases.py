@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from random import Random
 
-from reidlab.data.infrared_layouts import INFRARED_LAYOUTS
-from reidlab.data.layouts import LAYOUTS
+from reidlab.data.text_image import LAYOUTS
+from reidlab.data.visible_infrared import INFRARED_LAYOUTS
 from tests.campaign.cases import Case
 from tests.campaign.mutations import (
     json_bytes,

@@ -5,8 +5,8 @@ import pkgutil
 import shutil
 from pathlib import Path
 
-from reidlab.data.infrared_layouts import INFRARED_LAYOUTS
-from reidlab.data.layouts import LAYOUTS
+from reidlab.data.text_image import LAYOUTS
+from reidlab.data.visible_infrared import INFRARED_LAYOUTS
 from tests.campaign.judging import last_words
 from tests.campaign.running import Place, run
 
@@ -32,9 +32,9 @@ def small(design: str, changes: dict | None = None) -> list[str]:
         design: a preset.
         changes: fields in addition, or in place of those.
     """
-    from reidlab.config import InfraredExperiment
+    from reidlab.config import VisibleInfraredExperiment
     from reidlab.presets import preset
-    infrared = isinstance(preset(design), InfraredExperiment)
+    infrared = isinstance(preset(design), VisibleInfraredExperiment)
     fields = SMALL[INFRARED if infrared else TEXT] | OWN.get(design, {}) | (changes or {})
     return ["--set", *(f"{name}={value}" for name, value in fields.items() if value is not None)]
 

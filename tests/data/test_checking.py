@@ -5,10 +5,11 @@ import shutil
 
 import pytest
 
-from reidlab.config import Data, InfraredData
-from reidlab.data import loading, pairs
+from reidlab.config.text_image import Data
+from reidlab.config.visible_infrared import Data as InfraredData
+from reidlab.data import loading
+from reidlab.data import loading as pairs
 from reidlab.data.checking import check, markdown
-from reidlab.data.infrared_checking import check_infrared
 from reidlab.data.text_image import read as read_text_image
 from reidlab.data.visible_infrared import read as read_infrared
 from reidlab.errors import ReidlabError
@@ -18,7 +19,7 @@ MADE = {"cuhk-pedes": cuhk, "regdb": regdb, "sysu-mm01": sysu, "llcm": llcm}
 
 
 def fatal(name, folder) -> list[str]:
-    found = (check if name == "cuhk-pedes" else check_infrared)(name, folder)
+    found = (check if name == "cuhk-pedes" else check)(name, folder)
     assert "\n" not in "".join(str(p) for p in found["problems"])
     assert markdown(found)
     return [f"{p['where']}: {p['what']}; {p['mend']}" for p in found["problems"] if p["fatal"]]
@@ -26,8 +27,8 @@ def fatal(name, folder) -> list[str]:
 
 def load(name, folder):
     if name == "cuhk-pedes":
-        return loading.load(Data(source=f"{name}:{folder}"), (16, 8))
-    return pairs.load_pairs(InfraredData(source=f"{name}:{folder}"), (16, 8))
+        return loading.load_text_image(Data(source=f"{name}:{folder}"), (16, 8))
+    return pairs.load_visible_infrared(InfraredData(source=f"{name}:{folder}"), (16, 8))
 
 
 @pytest.mark.parametrize("name", MADE)

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from reidlab.data.loading import load
+from reidlab.data.loading import load_text_image
 from reidlab.data.pictures import open_picture
 from reidlab.data.text_image import SIDE_FILE, export, read
+from reidlab.engine.train import train
 from reidlab.errors import MissingPath, ReidlabError
-from reidlab.training.loop import train
 from tests.conftest import mini
 
 
@@ -30,7 +30,7 @@ def rewrite(folder, change):
 
 @pytest.mark.covers("R1", "R5")
 def test_what_is_written_is_read_back(exported, data):
-    read = load(mini(data__source=f"cuhk-pedes:{exported}").data, (96, 48))
+    read = load_text_image(mini(data__source=f"cuhk-pedes:{exported}").data, (96, 48))
     for name in ("train", "val", "test"):
         before, after = getattr(data, name), getattr(read, name)
         assert (before.images == after.images).all()
@@ -76,7 +76,7 @@ def test_caption_all_has_splits_by_id_range(tmp_path):
 
 def test_ids_may_have_gaps(exported):
     rewrite(exported, lambda rows: [r | {"id": r["id"] * 7} for r in rows])
-    read = load(mini(data__source=f"cuhk-pedes:{exported}").data, (96, 48))
+    read = load_text_image(mini(data__source=f"cuhk-pedes:{exported}").data, (96, 48))
     assert read.classes == 48
 
 
@@ -131,7 +131,7 @@ def test_a_broken_picture_is_named(exported):
     with pytest.raises(ReidlabError, match="cannot be opened as a picture"):
         open_picture(broken, (96, 48))
     with pytest.raises(ReidlabError, match=broken.name):
-        load(mini(data__source=f"cuhk-pedes:{exported}").data, (96, 48))
+        load_text_image(mini(data__source=f"cuhk-pedes:{exported}").data, (96, 48))
 
 
 def test_missing_folders_say_how_to_get_one(tmp_path):

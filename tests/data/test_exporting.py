@@ -7,9 +7,8 @@ from PIL import Image
 
 from reidlab.data.checking import check
 from reidlab.data.exporting import export_drawn
-from reidlab.data.infrared_checking import check_infrared
-from reidlab.data.infrared_layouts import INFRARED_LAYOUTS
-from reidlab.data.layouts import LAYOUTS
+from reidlab.data.text_image import LAYOUTS
+from reidlab.data.visible_infrared import INFRARED_LAYOUTS
 from reidlab.errors import ReidlabError
 
 LAYOUT_NAMES = (*LAYOUTS, *INFRARED_LAYOUTS)
@@ -21,7 +20,7 @@ def export(folder, name="cuhk-pedes", **changes):
 
 
 def problems(folder, name) -> list:
-    return [p for p in (check if name in LAYOUTS else check_infrared)(name, folder)["problems"]
+    return [p for p in (check if name in LAYOUTS else check)(name, folder)["problems"]
             if p["fatal"]]
 
 

@@ -6,22 +6,22 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from reidlab.config import Data, InfraredData
+from reidlab.config.text_image import Data
+from reidlab.config.visible_infrared import Data as InfraredData
 from reidlab.data.fingerprint import fingerprint
-from reidlab.data.loading import load
-from reidlab.data.pairs import Pair, VisibleInfraredData, load_pairs
-from reidlab.data.records import Record, Split, TextImageData
+from reidlab.data.loading import load_text_image, load_visible_infrared
+from reidlab.data.records import Pair, Record, Split, TextImageData, VisibleInfraredData
 from tests.data.making import cuhk, edit, picture, regdb
 
 SIZE = (16, 8)
 
 
 def of(folder):
-    return fingerprint(load(Data(source=f"cuhk-pedes:{folder}"), SIZE))
+    return fingerprint(load_text_image(Data(source=f"cuhk-pedes:{folder}"), SIZE))
 
 
 def of_pairs(folder):
-    return fingerprint(load_pairs(InfraredData(source=f"regdb:{folder}"), SIZE))
+    return fingerprint(load_visible_infrared(InfraredData(source=f"regdb:{folder}"), SIZE))
 
 
 @pytest.mark.parametrize(("make", "digest"), [(cuhk, of), (regdb, of_pairs)])

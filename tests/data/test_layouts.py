@@ -6,9 +6,8 @@ from PIL import Image
 
 from reidlab.__main__ import main
 from reidlab.data.checking import check
-from reidlab.data.layouts import LAYOUTS
 from reidlab.data.records import Split, TextImageData
-from reidlab.data.text_image import SIDE_FILE, export, read
+from reidlab.data.text_image import LAYOUTS, SIDE_FILE, export, read
 from reidlab.errors import MissingPath, ReidlabError
 
 

@@ -3,17 +3,18 @@ import numpy as np
 import pytest
 import torch
 
-from reidlab.config import Data
-from reidlab.data.augmentation import augment, to_tensor
+from reidlab.batches.augmentation import augment
+from reidlab.batches.text_image import Batches
+from reidlab.config.text_image import Data
 from reidlab.data.loading import (
     _draw_split,
     draw,
     drawn_keys,
     drawn_record,
-    load,
     load_split,
+    load_text_image,
 )
-from reidlab.data.sampling import Batches
+from reidlab.data.packing import to_tensor
 from tests.conftest import mini
 
 
@@ -118,10 +119,10 @@ def test_augmentation_off_is_the_picture_and_on_keeps_range_and_size(data):
 
 
 def test_cached_pictures_are_the_drawn_ones(data):
-    from reidlab.data.world import World
+    from reidlab.synthetic.world import World
     world, keys = World(0, (96, 48)), drawn_keys("train", 48, 3, 4)
     _draw_split.cache_clear()  # what a later process reads back
-    kept = load(mini().data, (96, 48)).train.records
+    kept = load_text_image(mini().data, (96, 48)).train.records
     assert kept == [drawn_record(world, key) for key in keys]
     for k in (0, 100, 575):
         assert (data.train.images[k] == world.draw(*keys[k]).image).all()
@@ -135,4 +136,4 @@ def test_too_few_people_for_a_batch_are_named(data):
 @pytest.mark.parametrize("source", ["market", "cuhk-pedes:", "cuhk-pedes"])
 def test_unknown_sources_are_listed(source):
     with pytest.raises(ValueError, match="known: drawn, cuhk-pedes:DIR"):
-        load(Data(source=source), (96, 48))
+        load_text_image(Data(source=source), (96, 48))

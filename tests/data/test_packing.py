@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reidlab.config import Data
+from reidlab.config.text_image import Data
 from reidlab.data import packing
 from reidlab.data.loading import _draw_split, draw, drawn_keys, drawn_record
 from reidlab.data.packing import Drawn, cache_folder, pack, pack_drawn
-from reidlab.data.world import World
 from reidlab.errors import MissingPath, ReidlabError
+from reidlab.synthetic.world import World
 from tests.data.making import picture
 
 SIZE = (16, 8)

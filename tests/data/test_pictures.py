@@ -6,9 +6,9 @@ import pytest
 from PIL import EpsImagePlugin, Image
 
 from reidlab.data.checking import check
-from reidlab.data.infrared_layouts import infrared_layout
 from reidlab.data.packing import pack
 from reidlab.data.pictures import open_picture, picture_fault, pictures_in
+from reidlab.data.visible_infrared import infrared_layout
 from reidlab.errors import MissingPath, ReidlabError
 from tests.data.making import cuhk, llcm, picture, sysu
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from reidlab.config import Data, InfraredData
-from reidlab.data.infrared_checking import check_infrared
-from reidlab.data.layouts import LAYOUTS
-from reidlab.data.loading import absolute_source, load
-from reidlab.data.pairs import load_pairs
+from reidlab.config.text_image import Data
+from reidlab.config.visible_infrared import Data as InfraredData
+from reidlab.data.checking import check
+from reidlab.data.loading import absolute_source, load_text_image, load_visible_infrared
+from reidlab.data.text_image import LAYOUTS
 from reidlab.errors import MissingPath, ReidlabError
 from tests.data.making import cuhk, regdb
 
@@ -29,10 +29,10 @@ def home(tmp_path, monkeypatch, cache):
 @pytest.mark.parametrize("folder", ["~/{}", "../home/{}", "../work/../home/./{}/"])
 def test_a_folder_may_be_relative_or_start_at_home(home, folder):
     source = f"cuhk-pedes:{folder.format('people')}"
-    assert len(load(Data(source=source), SIZE).test.records) == 4
+    assert len(load_text_image(Data(source=source), SIZE).test.records) == 4
     assert absolute_source(source) == f"cuhk-pedes:{home.resolve() / 'people'}"
     source = f"regdb:{folder.format('night')}"
-    assert len(load_pairs(InfraredData(source=source), SIZE).test.visible.records) == 4
+    assert len(load_visible_infrared(InfraredData(source=source), SIZE).test.visible.records) == 4
     assert absolute_source(source) == f"regdb:{home.resolve() / 'night'}"
 
 
@@ -45,8 +45,8 @@ def test_an_absolute_source_stays_the_same_one_when_read_again(home):
 def test_what_is_no_source_is_one_line_for_both_tasks(source):
     every = ", ".join(f"{name}:DIR" for name in (*LAYOUTS, "sysu-mm01", "regdb", "llcm"))
     for read, known in (
-            (lambda: load(Data(source=source), SIZE), "cuhk-pedes:DIR"),
-            (lambda: load_pairs(InfraredData(source=source), SIZE), "sysu-mm01:DIR"),
+            (lambda: load_text_image(Data(source=source), SIZE), "cuhk-pedes:DIR"),
+            (lambda: load_visible_infrared(InfraredData(source=source), SIZE), "sysu-mm01:DIR"),
             (lambda: absolute_source(source), every)):
         with pytest.raises(ReidlabError) as fault:
             read()
@@ -55,9 +55,9 @@ def test_what_is_no_source_is_one_line_for_both_tasks(source):
 
 def test_a_layout_of_the_other_task_is_unknown(home):
     with pytest.raises(ReidlabError, match="known: drawn, cuhk-pedes:DIR"):
-        load(Data(source="regdb:~/night"), SIZE)
+        load_text_image(Data(source="regdb:~/night"), SIZE)
     with pytest.raises(ReidlabError, match="known: drawn, sysu-mm01:DIR"):
-        load_pairs(InfraredData(source="cuhk-pedes:~/people"), SIZE)
+        load_visible_infrared(InfraredData(source="cuhk-pedes:~/people"), SIZE)
 
 
 @pytest.mark.parametrize("folder", ["none", "~nobody-of-this-name/x", "a\0b", "x" * 300, "loop",
@@ -66,8 +66,8 @@ def test_a_folder_that_is_none_is_one_line(tmp_path, monkeypatch, folder):
     monkeypatch.chdir(tmp_path)
     Path("file").write_text("no folder")
     os.symlink("loop", "loop")
-    for read in (lambda: load(Data(source=f"cuhk-pedes:{folder}"), SIZE),
-                 lambda: load_pairs(InfraredData(source=f"llcm:{folder}"), SIZE)):
+    for read in (lambda: load_text_image(Data(source=f"cuhk-pedes:{folder}"), SIZE),
+                 lambda: load_visible_infrared(InfraredData(source=f"llcm:{folder}"), SIZE)):
         with pytest.raises(ReidlabError) as fault:
             read()
         said = str(fault.value)
@@ -77,9 +77,9 @@ def test_a_folder_that_is_none_is_one_line(tmp_path, monkeypatch, folder):
 def test_a_file_in_place_of_a_folder_is_called_no_folder(tmp_path):
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(MissingPath, match=f"{tmp_path / 'file'} is no folder"):
-        load(Data(source=f"cuhk-pedes:{tmp_path / 'file'}"), SIZE)
+        load_text_image(Data(source=f"cuhk-pedes:{tmp_path / 'file'}"), SIZE)
     with pytest.raises(MissingPath, match="is no folder"):
-        check_infrared("regdb", tmp_path / "file")
+        check("regdb", tmp_path / "file")
 
 
 def test_a_folder_that_is_gone_can_still_be_named(tmp_path):
@@ -89,8 +89,8 @@ def test_a_folder_that_is_gone_can_still_be_named(tmp_path):
 
 def test_an_empty_folder_is_one_line(tmp_path):
     with pytest.raises(MissingPath, match="is no CUHK-PEDES folder: it needs imgs/"):
-        load(Data(source=f"cuhk-pedes:{tmp_path}"), SIZE)
+        load_text_image(Data(source=f"cuhk-pedes:{tmp_path}"), SIZE)
     with pytest.raises(MissingPath, match="the folder is incomplete"):
-        load_pairs(InfraredData(source=f"regdb:{tmp_path}"), SIZE)
-    problems = check_infrared("regdb", tmp_path)["problems"]
+        load_visible_infrared(InfraredData(source=f"regdb:{tmp_path}"), SIZE)
+    problems = check("regdb", tmp_path)["problems"]
     assert [p["what"] for p in problems if p["fatal"]] == ["is missing"] * 4

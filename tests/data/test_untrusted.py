@@ -5,7 +5,6 @@ import os
 import pytest
 
 from reidlab.data.checking import check
-from reidlab.data.infrared_checking import check_infrared
 from reidlab.data.text_image import read as read_text_image
 from reidlab.data.visible_infrared import read as read_infrared
 from reidlab.errors import MissingPath, ReidlabError
@@ -19,7 +18,7 @@ def refused(name, folder, kind=ReidlabError) -> str:
         (read_infrared if infrared else read_text_image)(name, folder)
     said = str(fault.value)
     assert "\n" not in said and "Errno" not in said and "Error" not in said
-    found = (check_infrared if infrared else check)(name, folder)
+    found = (check if infrared else check)(name, folder)
     assert [p for p in found["problems"] if p["fatal"]]
     return said
 
@@ -30,7 +29,7 @@ def test_backslashes_in_a_list_are_slashes(tmp_path):
     for file in (folder / "idx").iterdir():
         file.write_text(file.read_text().replace("/", "\\"))
     assert read_infrared("regdb", folder) == before
-    assert check_infrared("regdb", folder)["problems"] == []
+    assert check("regdb", folder)["problems"] == []
 
 
 def test_lists_with_a_byte_order_mark_or_windows_line_ends_are_read(tmp_path):
@@ -149,7 +148,7 @@ def test_people_of_llcm_are_the_numbers_of_their_folders(tmp_path):
     assert people["test"] == {3, 6}
     assert people["val"] == {0, 14}  # every tenth of eleven
     assert people["train"] == {1, 2, 4, 5, 7, 8, 10, 11, 13}
-    assert check_infrared("llcm", folder)["problems"] == []
+    assert check("llcm", folder)["problems"] == []
 
 
 @pytest.mark.parametrize(("path", "says"), [

@@ -4,17 +4,16 @@ import pytest
 import torch
 
 from reidlab.__main__ import main
-from reidlab.changes import change
-from reidlab.config import InfraredData
+from reidlab.batches.visible_infrared import PairBatches, erase, exchange_channels
+from reidlab.config.changes import change
+from reidlab.config.visible_infrared import Data
+from reidlab.data.checking import check
 from reidlab.data.exporting import export_drawn
-from reidlab.data.infrared_checking import check_infrared
-from reidlab.data.infrared_layouts import INFRARED_LAYOUTS
-from reidlab.data.pair_sampling import PairBatches, erase, exchange_channels
-from reidlab.data.pairs import draw_pair, load_pairs
-from reidlab.data.visible_infrared import read
-from reidlab.data.world import World
+from reidlab.data.loading import draw_pair, load_visible_infrared
+from reidlab.data.visible_infrared import INFRARED_LAYOUTS, read
 from reidlab.errors import ReidlabError
 from reidlab.presets import preset
+from reidlab.synthetic.world import World
 
 SIZE = (96, 48)
 FEW = {"data.people": 12, "data.val_people": 4, "data.test_people": 4, "data.shots": 3,
@@ -28,7 +27,7 @@ def experiment():
 
 @pytest.fixture(scope="module")
 def data(experiment, cache):
-    return load_pairs(experiment.data, SIZE)
+    return load_visible_infrared(experiment.data, SIZE)
 
 
 @pytest.fixture(scope="module", params=sorted(INFRARED_LAYOUTS))
@@ -54,7 +53,7 @@ def test_drawn_pairs_show_the_same_shots_in_training_and_others_when_held_out(da
 @pytest.mark.covers("V36")
 def test_clothing_colour_does_not_show_in_infrared(cache):
     """Two outfits that differ in dye alone are one outfit by night."""
-    from reidlab.data import render
+    from reidlab.synthetic import render
     world = World(0, SIZE)
     person, outfit, scene = world.person(1), world.outfit(1), world.scene(1, 1, 1)
     other = outfit | {"upper_colour": "red" if outfit["upper_colour"] != "red" else "blue"}
@@ -78,7 +77,7 @@ def test_a_folder_reads_back_as_what_was_drawn(exported):
         assert len(people) == (12 if split == "train" and known.has_val else
                                14 if split == "train" else held_out)
         assert len(visible) == len(infrared) == 3 * len(people)
-    found = load_pairs(InfraredData(source=f"{name}:{folder}"), SIZE)
+    found = load_visible_infrared(Data(source=f"{name}:{folder}"), SIZE)
     drawn = draw_pair(0, SIZE, "test", 4, 3)
     closest = np.abs(found.test.visible.images[:, None].astype(float)
                      - drawn.visible.images[None]).mean(axis=(2, 3, 4)).min(axis=1)
@@ -89,17 +88,17 @@ def test_a_folder_reads_back_as_what_was_drawn(exported):
 def test_check_finds_nothing_wrong_and_then_what_was_broken(exported, tmp_path):
     import shutil
     name, folder = exported
-    assert check_infrared(name, folder)["problems"] == []
+    assert check(name, folder)["problems"] == []
     broken = tmp_path / "broken"
     shutil.copytree(folder, broken)
     record = read(name, broken)["test"][0][0]
     (broken / record.path).write_bytes(b"no picture")
-    found = check_infrared(name, broken)["problems"]
+    found = check(name, broken)["problems"]
     assert [p["where"] for p in found] == [f"test, {record.path}"] and found[0]["fatal"]
     with pytest.raises(ReidlabError, match="cannot be opened as a picture"):
-        load_pairs(InfraredData(source=f"{name}:{broken}"), SIZE)
+        load_visible_infrared(Data(source=f"{name}:{broken}"), SIZE)
     next(iter(INFRARED_LAYOUTS[name].lists(broken, 1).values())).unlink()
-    assert check_infrared(name, broken)["problems"][0]["what"] == "is missing"
+    assert check(name, broken)["problems"][0]["what"] == "is missing"
     with pytest.raises(ReidlabError, match="the folder is incomplete"):
         read(name, broken)
 
@@ -134,9 +133,9 @@ def test_lists_are_untrusted(tmp_path, cache, line, says):
 
 def test_wrong_requests_are_one_line(tmp_path, capsys, cache):
     with pytest.raises(ReidlabError, match="known: drawn, sysu-mm01:DIR"):
-        load_pairs(InfraredData(source="market:x"), SIZE)
+        load_visible_infrared(Data(source="market:x"), SIZE)
     with pytest.raises(ReidlabError, match="no data folder"):
-        load_pairs(InfraredData(source=f"llcm:{tmp_path}/none"), SIZE)
+        load_visible_infrared(Data(source=f"llcm:{tmp_path}/none"), SIZE)
     assert main(["data", "export", str(tmp_path / "x"), "--layout", "market"]) == 2
     assert "known: cuhk-pedes" in capsys.readouterr().err
     assert main(["data", "export", str(tmp_path / "r"), "--layout", "regdb", "--people", "4",

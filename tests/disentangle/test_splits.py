@@ -145,7 +145,7 @@ def test_untrained_cross_attention_alone_mixes_what_was_apart():
     """A picture's clothing moves its identity feature through one cross layer."""
     split = build(NOTE_003)
     identity, coats = torch.randn(1, 7, DIM), torch.randn(2, 7, DIM)
-    from reidlab.disentangle.attention import attend
+    from reidlab.encoders.pooling import attend
     read = [split.identity_norms[0](identity + attend(split.identity_cross[0], identity, c[None]))
             for c in coats]
     assert (read[0].mean(1) - read[1].mean(1)).norm() > 0.05

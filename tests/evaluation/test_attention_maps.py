@@ -3,8 +3,7 @@ import numpy as np
 import pytest
 import torch
 
-from reidlab.data.augmentation import to_tensor
-from reidlab.data.world import World
+from reidlab.data.packing import to_tensor
 from reidlab.errors import ReidlabError
 from reidlab.evaluation.attention_maps import (
     branch_maps,
@@ -13,8 +12,9 @@ from reidlab.evaluation.attention_maps import (
     on_patches,
     rollout,
 )
-from reidlab.evaluation.credit import credit
-from reidlab.models.building import build, load
+from reidlab.evaluation.attribution import credit
+from reidlab.synthetic.world import World
+from reidlab.tasks import build, load
 from tests.conftest import mini
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from reidlab.data.records import Record
 from reidlab.evaluation.chance import chance
-from reidlab.evaluation.cross_modality import Protocol, score, score_trials
+from reidlab.evaluation.visible_infrared import Protocol, score, score_trials
 
 
 def over_all_orders(gallery_ids, query, hidden=()):

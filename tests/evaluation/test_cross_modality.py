@@ -4,15 +4,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from reidlab.changes import change
-from reidlab.data.pairs import Pair
-from reidlab.data.records import Record, Split
+from reidlab.config.changes import change
+from reidlab.data.records import Pair, Record, Split
 from reidlab.encoders.dual_vit import INFRARED, VISIBLE
 from reidlab.errors import ReidlabError
-from reidlab.evaluation.cross_modality import Protocol, protocol, score, score_trials
-from reidlab.evaluation.infrared_report import embed_pair
 from reidlab.evaluation.ranking import rank
-from reidlab.evaluation.reciprocal import reciprocal_similarity
+from reidlab.evaluation.reranking import reciprocal_similarity
+from reidlab.evaluation.visible_infrared import Protocol, embed_pair, protocol, score, score_trials
 from reidlab.presets import preset
 
 BOTH = {"direction": "infrared_to_visible"}

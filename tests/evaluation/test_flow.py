@@ -3,8 +3,7 @@ import pytest
 import torch
 
 from reidlab.errors import ReidlabError
-from reidlab.evaluation.flow import _sources, _without_shortcuts, flow
-from reidlab.plots.flowchart import mermaid
+from reidlab.evaluation.flow import _sources, _without_shortcuts, flow, mermaid
 from reidlab.presets import preset
 
 

@@ -6,22 +6,20 @@ import pytest
 import torch
 from torch import nn
 
-from reidlab.data.pairs import draw_pair
+from reidlab.data.loading import draw_pair
 from reidlab.data.records import Split
 from reidlab.disentangle.gate import SplitFeatures
 from reidlab.errors import ReidlabError
 from reidlab.evaluation.attention_maps import branch_maps, encoder_maps
-from reidlab.evaluation.cost import multiplications
-from reidlab.evaluation.credit import credit
-from reidlab.evaluation.cross_modality import protocol
+from reidlab.evaluation.attribution import credit
 from reidlab.evaluation.embeddings import embed, embed_images
-from reidlab.evaluation.infrared_report import _likeness, embed_pair
-from reidlab.evaluation.protocols import described
 from reidlab.evaluation.reranking import rerank
 from reidlab.evaluation.studies import layer_features, mean_gate, text_weight
-from reidlab.models.building import build
+from reidlab.evaluation.text_image import described
+from reidlab.evaluation.visible_infrared import _likeness, embed_pair, multiplications, protocol
 from reidlab.models.modes import evaluating
-from reidlab.training.monitor import Monitor
+from reidlab.tasks import build
+from reidlab.tasks.text_image import Monitor
 from tests.conftest import MATCHING, mini
 
 

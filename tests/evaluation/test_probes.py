@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from reidlab.data.records import Record, Split
+from reidlab.engine.evaluate import markdown
 from reidlab.errors import ReidlabError
 from reidlab.evaluation.embeddings import Embeddings
 from reidlab.evaluation.probes import CLOTHING, HEADLINE, IDENTITY, probe, probe_matrix
 from reidlab.evaluation.studies import layer_probes
-from reidlab.evaluation.summary import markdown, probes
-from reidlab.models.building import build
+from reidlab.evaluation.summary import probes
+from reidlab.tasks import build
 from tests.conftest import mini
 
 FACTORS = IDENTITY + CLOTHING
@@ -80,7 +81,7 @@ def test_with_every_factor_of_a_kind_skipped_its_mean_is_none_and_a_dash():
     found = probe_matrix(people(12, 2, **same), people(12, 3))
     assert found["matrix"]["identity"]["clothing"] is None
     assert found["matrix"]["clothing"]["identity"]["above"] == pytest.approx(0, abs=0.3)
-    report = {"preset": "corrected", "probes": found, "tables": {"test": {}}}
+    report = {"task": "text-image", "preset": "corrected", "probes": found, "tables": {"test": {}}}
     assert "| identity | corrected | " in markdown([report])
     assert probes([report]).splitlines()[2].split("|")[4].strip() == "–"
     nobody = probe_matrix(people(12, 2, **same | {n.replace("/", "__"): "one" for n in IDENTITY}),

@@ -7,8 +7,8 @@ from reidlab.data.records import Record
 from reidlab.evaluation.dependence import dependence, permutation_level
 from reidlab.evaluation.embeddings import Embeddings, embed
 from reidlab.evaluation.probes import probe
-from reidlab.evaluation.protocols import described, id_accuracy, lure_rate, tables
-from reidlab.models.building import load
+from reidlab.evaluation.text_image import described, id_accuracy, lure_rate, tables
+from reidlab.tasks import load
 
 RNG = np.random.default_rng(0)
 
@@ -144,7 +144,7 @@ def test_embedding_puts_the_model_back_and_equals_encode(run, data):
     found = embed(model, data.test, batch_size=7)
     assert model.training
     model.eval()
-    from reidlab.data.augmentation import to_tensor
+    from reidlab.data.packing import to_tensor
     with torch.no_grad():
         image = model.encode_image(to_tensor(data.test.images[:5])).numpy()
         text = model.encode_text([r.id_captions[0] for r in data.test.records[:5]]).numpy()

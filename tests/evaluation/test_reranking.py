@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from reidlab.evaluation.embeddings import embed
-from reidlab.evaluation.protocols import score_as_dressed
 from reidlab.evaluation.reranking import rerank
-from reidlab.models.building import build
+from reidlab.evaluation.text_image import score_as_dressed
+from reidlab.tasks import build
 from tests.conftest import MATCHING, mini
 
 
@@ -15,7 +15,7 @@ def asked(data):
     model = build(mini("corrected", **MATCHING), data.classes).eval()
     found = embed(model, data.test)
     similarity, _, _ = score_as_dressed(found, 1.0)["text_to_image"]
-    from reidlab.evaluation.protocols import described
+    from reidlab.evaluation.text_image import described
     pictures = np.flatnonzero(described(found.records))
     texts = [found.records[k].captions[0] for k in pictures]
     return model, similarity, texts, data.test, pictures
@@ -38,7 +38,7 @@ def test_without_weight_nothing_moves_and_with_all_weight_the_matcher_decides(as
     model.eval()
     anew = rerank(model, similarity, texts, split, pictures, best=3, weight=1e4)
     with torch.inference_mode():
-        from reidlab.data.augmentation import to_tensor
+        from reidlab.data.packing import to_tensor
         _, tokens = model.split(to_tensor(split.images[pictures]))
         states, mask = model.text_encoder.states([texts[0]] * len(pictures))
         logits = model.matcher(tokens, states, mask).numpy()

@@ -6,9 +6,7 @@ import pytest
 
 from reidlab.data.loading import draw
 from reidlab.data.records import Split
-from reidlab.data.world import World
 from reidlab.evaluation.embeddings import embed
-from reidlab.evaluation.protocols import described, score_as_dressed
 from reidlab.evaluation.ranking import rank
 from reidlab.evaluation.studies import (
     blurred,
@@ -21,7 +19,9 @@ from reidlab.evaluation.studies import (
     text_weight,
     token_lengths,
 )
-from reidlab.models.building import build, load
+from reidlab.evaluation.text_image import described, score_as_dressed
+from reidlab.synthetic.world import World
+from reidlab.tasks import build, load
 from tests.conftest import mini
 
 

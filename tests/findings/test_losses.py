@@ -13,7 +13,7 @@ from reidlab.fusion import build_fusion
 from reidlab.losses.adversarial import IdentityAdversary, negative_info_nce, off_diagonal
 from reidlab.losses.contrastive import info_nce, masked_info_nce, multi_positive, one_way_info_nce
 from reidlab.losses.decoupling import abs_cosine, cka_linear, decoupler, gram
-from reidlab.losses.identity import gate_regularization
+from reidlab.losses.gate import gate_regularization
 
 
 def free(*shapes):

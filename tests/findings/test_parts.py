@@ -190,9 +190,9 @@ def test_o_the_alpha_schedule_reaches_one_only_after_45_epochs():
 
 @pytest.mark.covers("E8", "L15")
 def test_p_frozen_bert_gets_nothing_and_vit_gets_from_match_and_decouple_alone(data):
-    from reidlab.data.sampling import Batches
-    from reidlab.losses.total import TotalLoss
-    from reidlab.models.building import build
+    from reidlab.batches.text_image import Batches
+    from reidlab.losses.text_image import TextImageLoss
+    from reidlab.tasks import build
     from tests.conftest import mini
     for term in ("cloth_match", "decouple"):
         only = {f"loss__weights__{n}": 0.0 for n in (
@@ -202,6 +202,6 @@ def test_p_frozen_bert_gets_nothing_and_vit_gets_from_match_and_decouple_alone(d
         model: TextImageModel = build(experiment, data.classes)
         batch = Batches(data.train, experiment)(0)
         out = model(batch.image, cloth_text=batch.cloth_text, id_text=batch.id_text)
-        TotalLoss(experiment.loss, 128, 256)(out, batch, 1)["total"].backward()
+        TextImageLoss(experiment.loss, 128, 256)(out, batch, 1)["total"].backward()
         assert model.visual_encoder.embeddings.position_embeddings.grad.abs().max() > 0, term
         assert all(p.grad is None for p in model.text_encoder.bert.parameters())

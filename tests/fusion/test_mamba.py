@@ -49,14 +49,14 @@ def test_as_written_gate_and_gate_attention_change_nothing(fusion):
 
 @pytest.mark.covers("L10")
 def test_fusion_gate_can_be_regularised_and_is_not_by_default():
-    from reidlab.losses.total import TotalLoss
+    from reidlab.losses.text_image import TextImageLoss
     from reidlab.models.text_image import TextImageOutput
     from tests.conftest import mini
-    assert "fusion_gate" not in TotalLoss(mini("attention").loss, 8, 8).weights
+    assert "fusion_gate" not in TextImageLoss(mini("attention").loss, 8, 8).weights
     weights = {f"loss__weights__{n}": 0.0 for n in (
         "info_nce", "cls", "bio", "cloth", "cloth_adv", "cloth_match", "decouple",
         "gate_regularization")}
-    loss = TotalLoss(mini("attention", **weights, loss__weights__fusion_gate=2.0).loss, 8, 8)
+    loss = TextImageLoss(mini("attention", **weights, loss__weights__fusion_gate=2.0).loss, 8, 8)
     out = TextImageOutput(gate_weights=torch.tensor([[1.0, 0.0], [0.5, 0.5]]))
     terms = loss(out, None, 1)
     assert terms["fusion_gate"].item() == 0.125 and terms["total"].item() == 0.25
@@ -72,7 +72,7 @@ def test_fusions_by_name():
 
 @pytest.mark.covers("E14")
 def test_scale_and_fusion_are_logged(caplog):
-    from reidlab.models.building import build
+    from reidlab.tasks import build
     from tests.conftest import mini
     with caplog.at_level(logging.INFO):
         build(mini("attention"), classes=4)

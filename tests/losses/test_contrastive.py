@@ -14,7 +14,7 @@ from reidlab.losses.contrastive import (
     same_person_other_picture,
     summed_scores,
 )
-from reidlab.losses.identity import classification, gate_regularization
+from reidlab.losses.gate import classification, gate_regularization
 
 
 def pairs(n=6, d=5, seed=0):

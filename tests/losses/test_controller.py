@@ -5,25 +5,25 @@ import pytest
 import torch
 
 from reidlab.losses.controller import PlateauController
-from reidlab.losses.total import TotalLoss
-from reidlab.training.text_image import TextImageTask
+from reidlab.losses.text_image import TextImageLoss
+from reidlab.tasks.text_image import TextImageTraining
 from tests.conftest import mini
 
 
 @pytest.mark.covers("L14")
 def test_it_waits_while_the_value_falls_and_raises_when_it_does_not():
     control = PlateauController(factor=2, patience=2, most=8)
-    assert [control.look(v) for v in (0.9, 0.7, 0.5, 0.3)] == [1, 1, 1, 1]
-    assert [control.look(0.3) for _ in range(4)] == [1, 2, 2, 4]
-    assert [control.look(0.3) for _ in range(6)][-1] == 8  # bounded
-    assert control.look(0.1) == 8
+    assert [control.update(v) for v in (0.9, 0.7, 0.5, 0.3)] == [1, 1, 1, 1]
+    assert [control.update(0.3) for _ in range(4)] == [1, 2, 2, 4]
+    assert [control.update(0.3) for _ in range(6)][-1] == 8  # bounded
+    assert control.update(0.1) == 8
 
 
 @pytest.mark.covers("L14")
 def test_its_state_is_part_of_the_loss_and_scales_decouple_alone():
-    loss = TotalLoss(mini("corrected", loss__decouple_controller="true").loss, 128, 256)
+    loss = TextImageLoss(mini("corrected", loss__decouple_controller="true").loss, 128, 256)
     loss.controller.multiple.fill_(3.0)
-    again = TotalLoss(mini("corrected", loss__decouple_controller="true").loss, 128, 256)
+    again = TextImageLoss(mini("corrected", loss__decouple_controller="true").loss, 128, 256)
     again.load_state_dict(loss.state_dict())
     assert again.controller.multiple == 3 and torch.isinf(again.controller.best)
     assert again.controller(0.5) == 1.5
@@ -31,13 +31,13 @@ def test_its_state_is_part_of_the_loss_and_scales_decouple_alone():
 
 def looking(readings, **changes):
     """A task that looks at given readings of the monitor, at each share of training in turn."""
-    task = TextImageTask.__new__(TextImageTask)
-    task.loss = TotalLoss(mini("corrected", loss__decouple_controller="true", **changes).loss,
+    task = TextImageTraining.__new__(TextImageTraining)
+    task.loss = TextImageLoss(mini("corrected", loss__decouple_controller="true", **changes).loss,
                           128, 256)
     found = []
     for progress, reading in readings:
-        task.monitor, task.progress = lambda model, reading=reading: dict(reading), progress
-        found.append(task.look(SimpleNamespace())["controller/multiple"])
+        task.held_out, task.progress = lambda model, reading=reading: dict(reading), progress
+        found.append(task.monitor(SimpleNamespace())["controller/multiple"])
     return found
 
 
@@ -68,7 +68,7 @@ def test_it_watches_what_is_penalised(penalised, raised):
 def test_the_share_of_training_is_the_one_of_the_last_step(data):
     """What the loop hands to the forward pass is what the next look goes by."""
     seen = SimpleNamespace(id_logits=None, gate_weights=None)
-    task = TextImageTask.__new__(TextImageTask)
+    task = TextImageTraining.__new__(TextImageTraining)
     task.experiment = mini("corrected", loss__weights__words=0.0)
     task.accelerator = SimpleNamespace(unwrap_model=lambda model: SimpleNamespace(
         set_reversal=lambda alpha: False))

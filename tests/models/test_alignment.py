@@ -3,10 +3,10 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from reidlab.data.sampling import Batches
-from reidlab.losses.total import TotalLoss
-from reidlab.models.alignment import TokenAlignment
-from reidlab.models.building import build
+from reidlab.batches.text_image import Batches
+from reidlab.losses.text_image import TextImageLoss
+from reidlab.models.matching import TokenAlignment
+from reidlab.tasks import build
 from tests.conftest import mini
 
 
@@ -77,7 +77,7 @@ def test_light_costs_an_eighth_and_still_finds_most():
 def test_it_is_a_term_of_the_loss(data, kind):
     experiment = mini("corrected", loss__weights__fine_grained=1.0, heads__alignment=kind)
     model, batch = build(experiment, data.classes), Batches(data.train, experiment)(0)
-    loss = TotalLoss(experiment.loss, 128, 256)
+    loss = TextImageLoss(experiment.loss, 128, 256)
     out = model(batch.image, cloth_text=batch.cloth_text, id_text=batch.id_text,
                 rival_text=batch.rival_text)
     words = {s: model.text_encoder.tokens.bag(getattr(batch, f"{s}_text")) for s in ("id", "cloth")}

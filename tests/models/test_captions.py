@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from reidlab.errors import ReidlabError
-from reidlab.models.building import build
 from reidlab.presets import preset
+from reidlab.tasks import build
 from tests.conftest import MATCHING, mini
 
 MAN, COAT = "A tall man with red hair.", "Wearing a red coat and jeans."

@@ -3,11 +3,11 @@ import copy
 
 import pytest
 
-from reidlab.changes import change
+from reidlab.config.changes import change
 from reidlab.errors import ReidlabError
-from reidlab.models.building import build
-from reidlab.models.deen import DEEN
+from reidlab.models.visible_infrared import DEEN
 from reidlab.presets import preset
+from reidlab.tasks import build
 
 
 @pytest.mark.parametrize(("part", "field", "value", "said"), [

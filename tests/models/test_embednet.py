@@ -3,15 +3,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from reidlab.changes import change
-from reidlab.data.pair_sampling import PairBatch
+from reidlab.batches.visible_infrared import PairBatch
+from reidlab.config.changes import change
 from reidlab.encoders.dual_vit import INFRARED, VISIBLE
 from reidlab.errors import ReidlabError
-from reidlab.fusion.stages import MFA
-from reidlab.losses.infrared_total import InfraredTotalLoss
-from reidlab.models.building import build
+from reidlab.fusion.mfa import MFA
+from reidlab.losses.visible_infrared import VisibleInfraredLoss
 from reidlab.presets import preset
 from reidlab.presets.visible_infrared import DESIGNS
+from reidlab.tasks import build
 
 CLASSES = 5
 
@@ -29,7 +29,7 @@ def batch(channels=3):
 
 
 def step(model, experiment, given):
-    loss = InfraredTotalLoss(experiment.loss)
+    loss = VisibleInfraredLoss(experiment.loss)
     loss(model(given.visible, given.infrared), given.pid)["total"].backward()
 
 

@@ -4,8 +4,8 @@ import torch
 import torch.nn.functional as F
 
 from reidlab.evaluation.probes import probe
-from reidlab.models.building import build
 from reidlab.models.erasure import Erasure
+from reidlab.tasks import build
 from tests.conftest import mini
 
 

@@ -4,11 +4,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from reidlab.changes import change
-from reidlab.data.sampling import Batches
-from reidlab.losses.total import TotalLoss
-from reidlab.models.building import build
-from reidlab.training.text_image import TextImageTask
+from reidlab.batches.text_image import Batches
+from reidlab.config.changes import change
+from reidlab.losses.text_image import TextImageLoss
+from reidlab.tasks import build
+from reidlab.tasks.text_image import TextImageTraining
 from tests.conftest import mini
 
 CLOTHING = {f"loss.weights.{name}": 0.0 for name in (
@@ -18,10 +18,10 @@ CLOTHING = {f"loss.weights.{name}": 0.0 for name in (
 def task(experiment, data):
     """The task's forward pass, without the world drawn and the run it would set up."""
     model = build(experiment, data.classes)
-    loss = TotalLoss(experiment.loss, 128, 256, model.identity_width, data.classes,
+    loss = TextImageLoss(experiment.loss, 128, 256, model.identity_width, data.classes,
                      len(model.text_encoder.tokens.tokenizer))
     accelerator = SimpleNamespace(unwrap_model=lambda m: m, device="cpu")
-    made = TextImageTask.__new__(TextImageTask)
+    made = TextImageTraining.__new__(TextImageTraining)
     made.experiment, made.accelerator, made.loss, made.model = experiment, accelerator, loss, model
     made.tokens = model.text_encoder.tokens
     return made
@@ -36,7 +36,7 @@ def reversed_flow(experiment, data):
         made.model.zero_grad()
         torch.manual_seed(0)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("reidlab.training.text_image.alpha_ramp", alpha_of)
+            patch.setattr("reidlab.tasks.text_image.alpha_ramp", alpha_of)
             terms, row = made.forward(made.model, batch, 1, 1.0)
         terms["total"].backward()
         weight = getattr(made.model.disentangle, "cloth", None)

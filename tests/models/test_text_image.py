@@ -5,12 +5,12 @@ import itertools
 import pytest
 import torch
 
-from reidlab.data.sampling import Batches
-from reidlab.losses.total import TotalLoss
-from reidlab.models.building import build
+from reidlab.batches.text_image import Batches
+from reidlab.losses.text_image import TextImageLoss
 from reidlab.models.text_image import TextImageModel, TextImageOutput
 from reidlab.presets import preset
 from reidlab.presets.text_image import DESIGNS
+from reidlab.tasks import build
 from tests.conftest import MATCHING, mini
 
 IDS = ["A tall man with red hair.", "A woman with glasses."]
@@ -164,7 +164,7 @@ def gradients(name, data, steps=2, **changes):
     """Parameters without any gradient after some steps, by top-level name."""
     experiment = mini(name, **changes)
     model = build(experiment, data.classes)
-    loss = TotalLoss(experiment.loss, 128, 256, model.identity_width, data.classes,
+    loss = TextImageLoss(experiment.loss, 128, 256, model.identity_width, data.classes,
                      len(model.text_encoder.tokens.tokenizer))
     batches, seen = Batches(data.train, experiment), set()
     everything = {**{f"model.{n}": p for n, p in model.named_parameters()},
@@ -288,6 +288,6 @@ def test_one_pass_of_each_encoder_a_batch(data, monkeypatch):
     out = model(batch.image, cloth_text=batch.cloth_text, id_text=batch.id_text)
     words = {s: model.text_encoder.tokens.bag(getattr(batch, f"{s}_text")) for s in ("id", "cloth")}
     weights = dataclasses.replace(experiment.loss.weights, bio=1.0, cloth=1.0, matching=0.0)
-    TotalLoss(dataclasses.replace(experiment.loss, weights=weights), 128, 256)(
+    TextImageLoss(dataclasses.replace(experiment.loss, weights=weights), 128, 256)(
         out, batch, 1, 1.0, words)
     assert passes == {"image": 1, "text": 1}

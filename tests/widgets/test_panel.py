@@ -5,9 +5,9 @@ import weakref
 import ipywidgets
 import torch
 
-from reidlab.data.world import World
-from reidlab.models.building import build, load
 from reidlab.plots.heatmaps import lines, matrices
+from reidlab.synthetic.world import World
+from reidlab.tasks import build, load
 from reidlab.widgets.attention_viewer import KINDS, attention_viewer
 from reidlab.widgets.explorer import people_explorer
 from reidlab.widgets.panel import Panel, png

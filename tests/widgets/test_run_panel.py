@@ -17,7 +17,7 @@ def wait(panel, *states, seconds=120):
     """Look until the run is in one of `states`."""
     ends = time.monotonic() + seconds
     while time.monotonic() < ends:
-        panel.look()
+        panel.refresh()
         found = status(panel.folder.value)
         if found.state in states or panel.fault.value:
             return found
@@ -124,7 +124,7 @@ def test_what_a_failed_run_said_last_is_shown(tmp_path):
     try:
         panel.start_button.click()
         panel._process.wait()
-        panel.look()
+        panel.refresh()
         assert "holds files but no run" in panel.fault.value
     finally:
         panel.close()
@@ -152,10 +152,10 @@ def test_curves_are_redrawn_now_and_then_and_the_line_at_each_look(tmp_path):
     try:
         drawn = panel.image.value
         run.log(ROWS[2])
-        panel.look()
+        panel.refresh()
         assert panel.image.value == drawn and "step 3 of 10" in panel.line.value
         panel.redraw = 0.0
-        panel.look()
+        panel.refresh()
         assert panel.image.value != drawn
     finally:
         panel.close()

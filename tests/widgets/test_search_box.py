@@ -6,7 +6,7 @@ import weakref
 import pytest
 from PIL import Image
 
-from reidlab.evaluation.search import Searcher, search
+from reidlab.engine.search import Searcher, search
 from reidlab.widgets.panel import stack
 from reidlab.widgets.search_box import SearchBox
 

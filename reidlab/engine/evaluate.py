@@ -1,0 +1,51 @@
+"""Score a trained run once on its test people and write the report."""
+from pathlib import Path
+
+from reidlab.data.fingerprint import fingerprint
+from reidlab.errors import ReidlabError
+from reidlab.files import write_json
+from reidlab.runs.folder import RunFolder
+from reidlab.runs.provenance import provenance
+from reidlab.tasks import TASKS, load
+
+
+def evaluate(run_dir: str | Path, data=None) -> dict:
+    """Final scores of a run, written to its ``report.json``.
+
+    Args:
+        run_dir: a trained run.
+        data: its data when already loaded.
+
+    Returns:
+        The report: preset, seed, data, the task's scores with their protocol and counts,
+        parameters, versions and commit.
+
+    Raises:
+        ReidlabError: no trained run, or data other than those it was trained on.
+    """
+    run = RunFolder(run_dir)
+    experiment, model = run.experiment(), load(run_dir)
+    task = TASKS[experiment.task]
+    data = data or task.load(experiment.data, (experiment.image.height, experiment.image.width))
+    trained_on, found = run.fingerprint(), fingerprint(data)
+    if trained_on not in (None, found):
+        raise ReidlabError(
+            f"{run.path} was trained on other data than {experiment.data.source} holds now "
+            f"(fingerprint {trained_on} then, {found} now); its report was left as it is: restore "
+            "the data, or train on these in a new folder")
+    report = {
+        "preset": experiment.name, "task": experiment.task, "size": experiment.size,
+        "seed": experiment.seed, "data": experiment.data.source, "fingerprint": found,
+        **task.scores(experiment, model, data),
+        "parameters": sum(p.numel() for p in model.parameters()), **provenance()}
+    write_json(run.report, report)
+    return report
+
+
+def markdown(reports: list[dict]) -> str:
+    """The table of one or several runs of one task, as its task draws it up.
+
+    Args:
+        reports: of `evaluate`.
+    """
+    return TASKS[reports[0]["task"]].table(reports)

@@ -1,0 +1,159 @@
+"""Describe somebody, get pictures ranked: on a run's own gallery or on any folder."""
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from reidlab.config import TextImageExperiment
+from reidlab.data.caption_parser import split_caption
+from reidlab.data.loading import load_split
+from reidlab.data.packing import pack
+from reidlab.data.pictures import pictures_in
+from reidlab.data.records import Split
+from reidlab.errors import ReidlabError
+from reidlab.evaluation.attribution import SIDES, Credit, credit
+from reidlab.evaluation.embeddings import embed, embed_images, embed_texts
+from reidlab.evaluation.text_image import described
+from reidlab.runs.folder import RunFolder
+from reidlab.tasks import load
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One ranked picture.
+
+    Attributes:
+        score: id + cloth, the number that ranks.
+        id_score, cloth_score: its two parts; cloth is weighted.
+        path: file, or ``person/outfit/shot`` of a drawn picture.
+        pid: person where the gallery knows it, else −1.
+        image: (H, W, 3) uint8 as the model saw it.
+    """
+
+    score: float
+    id_score: float
+    cloth_score: float
+    path: str
+    pid: int
+    image: np.ndarray
+
+    def to_dict(self) -> dict:
+        """Plain data without the picture."""
+        return {"score": self.score, "id_score": self.id_score, "cloth_score": self.cloth_score,
+                "path": self.path, "pid": self.pid}
+
+
+class Searcher:
+    """A gallery that was embedded once and can be asked many times.
+
+    Args:
+        run_dir: a trained run.
+        gallery: a folder of pictures; None takes the run's test people.
+
+    Raises:
+        ReidlabError: a gallery without pictures, or a run without text.
+    """
+
+    def __init__(self, run_dir: str | Path, gallery: str | Path | None = None):
+        experiment = RunFolder(run_dir).experiment()
+        if experiment.task != TextImageExperiment.task:
+            raise ReidlabError(f"{run_dir} is a {experiment.task} run, which reads no "
+                               "descriptions; search a run of corrected or another text-image "
+                               "design")
+        self.model, self.cloth_weight = load(run_dir), experiment.scoring.cloth_weight
+        size = (experiment.image.height, experiment.image.width)
+        if gallery is None:
+            split = load_split(experiment.data, size, "test")
+            self.images, self.paths = split.images, [r.path for r in split.records]
+            self.pids = split.pids.tolist()
+        else:
+            files = pictures_in(Path(gallery))
+            self.images, self.paths = pack(files, size), [str(f) for f in files]
+            self.pids = [-1] * len(files)
+        self._identity, self._cloth, _ = embed_images(self.model, self.images,
+                                                      range(len(self.paths)))
+
+    def find(self, text: str, k: int = 10, cloth_weight: float | None = None) -> list[Hit]:
+        """The `k` pictures that fit a description best; see `search`."""
+        identity, clothing = halves(text)
+        weight = self.cloth_weight if cloth_weight is None else cloth_weight
+        by_id = self._identity @ embed_texts(self.model, [identity], self.model.id_heads)[0]
+        by_cloth = weight * (
+            self._cloth @ embed_texts(self.model, [clothing], self.model.cloth_heads)[0])
+        order = np.argsort(-(by_id + by_cloth), kind="stable")[:k]
+        return [Hit(float(by_id[n] + by_cloth[n]), float(by_id[n]), float(by_cloth[n]),
+                    self.paths[n], int(self.pids[n]), np.asarray(self.images[n])) for n in order]
+
+    def explain(self, hit: Hit, text: str) -> dict[str, Credit]:
+        """Which word and which patch the two parts of a hit's score come from; λ is not in it."""
+        said = dict(zip(SIDES, halves(text), strict=True))
+        return {side: credit(self.model, hit.image, words, side)
+                for side, words in said.items() if words}
+
+
+def halves(text: str) -> tuple[str, str]:
+    """What a description says of the person, and of the clothes.
+
+    Raises:
+        ReidlabError: it is empty, or says nothing of either.
+    """
+    if not text.strip():
+        raise ReidlabError("the description is empty; say something of the person or the clothes")
+    identity, clothing = split_caption(text)
+    if not (identity or clothing):
+        raise ReidlabError(f"nothing in {text!r:.80} is known to describe a person or clothes; try "
+                           "words such as 'a tall man with red hair, wearing a blue coat'")
+    return identity, clothing
+
+
+def search(run_dir: str | Path, text: str, k: int = 10, gallery: str | Path | None = None,
+           cloth_weight: float | None = None) -> list[Hit]:
+    """The `k` pictures that fit a description best.
+
+    The description is split into what it says of the person and of the clothes; each half is
+    compared with its own vector, and a half that says nothing counts nothing.
+
+    Args:
+        run_dir: a trained run.
+        text: one English description.
+        k: number of hits.
+        gallery: a folder of pictures; None takes the run's test people.
+        cloth_weight: λ; None takes the run's. 0 asks for the person in any clothes.
+
+    Raises:
+        ReidlabError: an empty description, a gallery without pictures, or a run without text.
+    """
+    if k < 1:
+        raise ReidlabError(f"k must be at least 1; got {k}")
+    halves(text)  # a description of nothing is told before anything is loaded
+    return Searcher(run_dir, gallery).find(text, k, cloth_weight)
+
+
+def rows_of_people(split: Split, people: int = 4, pictures: int = 12) -> list[list[np.ndarray]]:
+    """The first pictures of the first people, one list a person."""
+    pids = split.pids
+    chosen = list(dict.fromkeys(pids.tolist()))[:people]
+    return [[split.images[k] for k in np.flatnonzero(pids == pid)[:pictures]] for pid in chosen]
+
+
+def ranked_examples(model, split: Split, count: int = 5, hits: int = 8,
+                    cloth_weight: float = 1.0) -> list[dict]:
+    """Evenly spaced captions of a split with their best hits among people as dressed.
+
+    Returns:
+        ``[{"text": caption, "hits": [(picture, score, is the right person), …]}, …]``.
+    """
+    keep = np.flatnonzero(described(split.records))
+    found = embed(model, split, pictures=keep)
+    queries = np.linspace(0, len(found.picture) - 1, count).astype(int)
+    similarity = (found.id_text[queries] @ found.id_image.T
+                  + cloth_weight * found.cloth_text[queries] @ found.cloth_image.T)
+    examples = []
+    for q, row in zip(queries, similarity, strict=True):
+        record = found.records[found.picture[q]]
+        best = np.argsort(-row, kind="stable")[:hits]
+        examples.append({
+            "text": record.captions[found.caption[q]],
+            "hits": [(split.images[keep[k]], float(row[k]), found.records[k].pid == record.pid)
+                     for k in best]})
+    return examples

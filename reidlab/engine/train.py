@@ -1,0 +1,237 @@
+"""The one training loop: CPU, one GPU, or several processes that share each batch.
+
+What is trained is a task's business: it brings data, model, loss, batches, monitors and scores.
+"""
+import ctypes
+import logging
+import math
+import resource
+import sys
+import time
+
+import torch
+from accelerate import Accelerator, DistributedDataParallelKwargs
+from torch import nn
+
+from reidlab.config import Experiment
+from reidlab.data.fingerprint import fingerprint
+from reidlab.data.loading import with_absolute_source
+from reidlab.engine.evaluate import evaluate
+from reidlab.engine.optim import build_optimizer, learning_rate
+from reidlab.engine.progress import progress_bar
+from reidlab.errors import ReidlabError
+from reidlab.files import write_json
+from reidlab.runs import checkpoint
+from reidlab.runs.folder import RunFolder
+from reidlab.tasks import TASKS, refuse_unbuildable
+
+log = logging.getLogger(__name__)
+
+
+def train(experiment: Experiment, run_dir, quiet: bool = False) -> dict:
+    """Train, or go on where the run directory's checkpoint stands, then score on test.
+
+    Args:
+        experiment: what to train.
+        run_dir: folder of the run.
+        quiet: no progress bar.
+
+    Returns:
+        The final report, or ``{"stopped_at": step}`` when a stop file ended the run early.
+
+    Raises:
+        ReidlabError: anything the user can mend: a foreign folder, missing data, NaN.
+    """
+    keep_freed_memory()
+    experiment, run = with_absolute_source(experiment), RunFolder(run_dir)
+    if run.report.exists():
+        run.refuse_another(experiment)
+        run.forget_dead_writer()
+        return run.scores()
+    refuse_unbuildable(experiment)
+    cuda = torch.cuda.is_available()
+    accelerator = Accelerator(
+        cpu=not cuda, kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+        mixed_precision="bf16" if cuda and experiment.training.mixed_precision else "no")
+    if experiment.training.batch_size % accelerator.num_processes:
+        raise ReidlabError(f"training.batch_size {experiment.training.batch_size} cannot be shared "
+                           f"evenly by {accelerator.num_processes} processes; choose a multiple")
+    main = accelerator.is_main_process
+    if main:
+        run.start(experiment)
+    try:
+        session = _Session(experiment, run, accelerator)
+        if not session.run_steps(quiet):
+            return {"stopped_at": session.step}
+        accelerator.wait_for_everyone()
+        if not main:
+            return {}
+        return evaluate(run.path, data=session.task.data)
+    finally:  # the folder is this process's until the report is written
+        if main:
+            run.abandon()
+
+
+class _Session:
+    """One process's share of one run."""
+
+    def __init__(self, experiment: Experiment, run: RunFolder, accelerator: Accelerator):
+        self.experiment, self.run, self.accelerator = experiment, run, accelerator
+        self.task = TASKS[experiment.task].training(experiment, run, accelerator)
+        self.per_epoch = experiment.training.batches_per_epoch or self.task.batches_per_pass
+        self.steps = experiment.training.epochs * self.per_epoch
+        self.loss = self.task.loss.to(accelerator.device)
+        self.parameters = [p for p in (*self.task.model.parameters(), *self.loss.parameters())
+                           if p.requires_grad]
+        self.model, self.optimizer = accelerator.prepare(
+            self.task.model, build_optimizer(experiment.training, self.parameters))
+        self.inner = accelerator.unwrap_model(self.model)
+        self.step, self.best = 0, -1.0
+        if accelerator.is_main_process:
+            self._describe()
+        self._resume()
+
+    def _describe(self) -> None:
+        """Say what runs here, now that it is known to be sound; other data are refused."""
+        now, before = fingerprint(self.task.data), None
+        if self.run.config.exists():
+            before = self.run.fingerprint()
+        if before not in (None, now):
+            raise ReidlabError(
+                f"{self.run.path} was trained on other data than {self.task.data.source} holds now "
+                f"(fingerprint {before} then, {now} now); restore the data, or choose a new folder")
+        self.run.describe(self.experiment, data=now)
+
+    @property
+    def parts(self) -> dict:
+        return {"model": self.inner, "loss": self.loss}
+
+    def _resume(self) -> None:
+        if self.run.last.exists():
+            state = checkpoint.restore(self.run.last, self.parts, self.optimizer)
+            self.step, self.best = state["step"], state["best"]
+            log.info("resumed at step %d of %d", self.step, self.steps)
+        if self.accelerator.is_main_process:
+            self.run.keep_until(self.step)
+            if self.step < self.steps:
+                write_json(self.run.plan, {"steps": self.steps,
+                                           "batch_size": self.experiment.training.batch_size})
+
+    def run_steps(self, quiet: bool) -> bool:
+        """All remaining steps; False when a stop file ended them early."""
+        off = quiet or not self.accelerator.is_main_process
+        with progress_bar(self.experiment.name, self.steps, self.step, off) as bar:
+            if not self._steps(bar):
+                return False
+        if self.accelerator.is_main_process:  # beside the log, which holds no number of the machine
+            write_json(self.run.path / "machine.json",
+                       memory() | {"processes": self.accelerator.num_processes})
+        return True
+
+    def _steps(self, bar) -> bool:
+        config, accelerator = self.experiment.training, self.accelerator
+        share = config.batch_size // accelerator.num_processes
+        shard = slice(accelerator.process_index * share, (accelerator.process_index + 1) * share)
+        began = time.perf_counter()
+        self.model.train()
+        while self.step < self.steps:
+            batch = self.task.batch(self.step, shard, self.step / self.steps)
+            epoch = 1 + self.step // self.per_epoch
+            row = self.train_step(batch, epoch)
+            self.step += 1
+            if self.step % config.monitor_every == 0 or self.step == self.steps:
+                row |= gradient_norms(self.inner) | self.task.monitor(self.inner)
+            closing = self.step % self.per_epoch == 0
+            if (closing and epoch % config.validate_every == 0) or self.step == self.steps:
+                row |= self.validate()
+            if accelerator.is_main_process:
+                self.run.log({"step": self.step, "epoch": epoch,
+                              "seconds": round(time.perf_counter() - began, 3), **row})
+                bar.set_postfix_str(f"loss {row['loss/total']:.2f}", refresh=False)
+                bar.update()
+            stopping = self.asked_to_stop()
+            if stopping or self.step % config.checkpoint_every == 0 or self.step == self.steps:
+                self.save()
+            if stopping and self.step < self.steps:
+                return False
+        return True
+
+    def asked_to_stop(self) -> bool:
+        """Whether the stop file is there; all processes of a launch get the first one's answer."""
+        found = torch.tensor([self.run.stop.is_file()], device=self.accelerator.device)
+        if self.accelerator.num_processes > 1:
+            torch.distributed.broadcast(found, src=0)
+        return bool(found.item())
+
+    def train_step(self, batch, epoch: int) -> dict[str, float]:
+        """Forward, losses, backward, one optimizer step; returns the logged numbers."""
+        config, accelerator = self.experiment.training, self.accelerator
+        rate = learning_rate(config, self.step, self.steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        terms, seen = self.task.forward(self.model, batch, epoch, self.step / self.steps)
+        values = {name: term.item() for name, term in terms.items()}
+        self._refuse_nan(values, batch)
+        self.optimizer.zero_grad()
+        accelerator.backward(terms["total"])
+        row = {f"loss/{name}": value for name, value in values.items()} | {"lr": rate} | seen
+        if config.clip:
+            row["gradient/total"] = float(
+                accelerator.clip_grad_norm_(self.parameters, config.clip))
+        self.optimizer.step()
+        return row
+
+    def _refuse_nan(self, values: dict[str, float], batch) -> None:
+        wrong = [name for name, value in values.items() if not math.isfinite(value)]
+        if wrong:
+            people = sorted(set(batch.pid.tolist()))[:8]
+            raise ReidlabError(
+                f"loss term {wrong[0]} became {values[wrong[0]]} at step {self.step} (batch of "
+                f"training labels {people}…); lower training.lr or set training.clip, then "
+                "resume from the last checkpoint with the same command")
+
+    def validate(self) -> dict[str, float]:
+        """Scores on the validation people; the best weights are kept."""
+        row = self.task.validate(self.inner)
+        if row["val/mAP"] > self.best:
+            self.best = row["val/mAP"]
+            if self.accelerator.is_main_process:
+                checkpoint.save(self.run.best, self.parts, step=self.step, map=self.best)
+        return row
+
+    def save(self) -> None:
+        """Write the checkpoint that resuming reads."""
+        if self.accelerator.is_main_process:
+            checkpoint.save(self.run.last, self.parts, self.optimizer, step=self.step,
+                            best=self.best)
+
+
+def keep_freed_memory() -> None:
+    """Ask glibc not to hand freed memory back after every step.
+
+    On CPUs a step frees and takes the same large blocks again; returning them to the system and
+    getting them back zeroed costs about a fifth of the step. Other C libraries are left alone.
+    """
+    if sys.platform == "linux":
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+        if mallopt is not None:
+            mallopt(-3, 1 << 30)         # M_MMAP_THRESHOLD: blocks below 1 GiB come from the heap
+            mallopt(-1, (1 << 31) - 1)   # M_TRIM_THRESHOLD: and stay there
+
+
+def gradient_norms(model: nn.Module) -> dict[str, float]:
+    """Norm of the gradient of each top-level part; 0 where nothing arrives."""
+    norms = {}
+    for name, part in model.named_children():
+        grads = [p.grad for p in part.parameters() if p.grad is not None]
+        norms[f"gradient/{name}"] = (
+            torch.stack([g.norm() for g in grads]).norm().item() if grads else 0.0)
+    return norms
+
+
+def memory() -> dict[str, float]:
+    """Most memory this process has held so far, in GB: of the GPU where it trains on one."""
+    if torch.cuda.is_available():
+        return {"memory_gb": torch.cuda.max_memory_allocated() / 1e9}
+    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss: bytes on macOS, KiB elsewhere
+    return {"memory_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9}

@@ -1,0 +1,110 @@
+"""The weighted sum of the visible-infrared terms. Shapes: R rows, S sets of them, D width."""
+import dataclasses
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from reidlab.config.visible_infrared import Loss
+from reidlab.losses.clustering import OnlineClusters
+from reidlab.losses.contrastive import multi_positive, same_person_other_picture
+from reidlab.losses.gate import classification
+from reidlab.losses.metric import batch_hard_triplet, centre_pairs, modality_gap
+from reidlab.losses.orthogonality import between_patches, between_views, between_views_inner
+
+ORTHOGONALITY = {"branches": lambda out: between_views(out.branches),
+                 "inner": lambda out: between_views_inner(out.branches),
+                 "patches": lambda out: between_patches(out.tokens)}
+
+
+class VisibleInfraredLoss(nn.Module):
+    """Adds up the terms whose weight is not zero.
+
+    Pictures without a name take part in the terms that need none, and in ``contrast`` by the
+    groups that are found among them.
+
+    Args:
+        config: forms and weights.
+        dim: width D behind the neck, for the groups; needed with ``clusters``.
+    """
+
+    def __init__(self, config: Loss, dim: int = 0):
+        super().__init__()
+        self.config = config
+        self.groups = OnlineClusters(dim, config.clusters) if config.clusters else None
+        self.weights = {k: w for k, w in dataclasses.asdict(config.weights).items() if w}
+
+    def forward(self, out, labels: Tensor, progress: float = 1.0, aligned: bool = False
+                ) -> dict[str, Tensor]:
+        """Every term that has set in, unweighted, and ``total``.
+
+        Args:
+            out: an `VisibleInfraredOutput` of both kinds.
+            labels: (R,) training labels in the rows' order, −1 where nobody knows; repeated here
+                for added sets.
+            progress: share of training done, in [0, 1]; the clock of ``metric_from``.
+            aligned: whether row i of both kinds is one shot, where it has a name; ``patches``
+                needs it.
+        """
+        waiting = set() if progress >= self.config.metric_from else {"triplet", "cpm"}
+        waiting |= set() if aligned else {"patches"}
+        terms = {name: getattr(self, f"_{name}")(out, labels) for name in self.weights
+                 if name not in waiting}
+        terms["total"] = sum(self.weights[n] * term for n, term in terms.items()
+                             ) if terms else out.pooled.sum() * 0
+        return terms
+
+    def _cls(self, out, labels):
+        known = labels.repeat(out.sets) >= 0
+        return classification(out.logits[known], labels.repeat(out.sets)[known],
+                              label_smoothing=self.config.label_smoothing)
+
+    def _triplet(self, out, labels):
+        known = labels.repeat(out.sets) >= 0
+        return batch_hard_triplet(out.pooled[known], labels.repeat(out.sets)[known],
+                                  margin=self.config.margin)
+
+    def _cpm(self, out, labels):
+        """Added sets against the rows they came from; a fused set against what went in."""
+        rows = len(labels)
+        if out.sets > 1:
+            plain, generated = out.pooled[:rows], out.pooled[rows:].split(rows)
+        else:
+            plain, generated = out.before, out.after
+        known = labels >= 0
+        return torch.stack([
+            centre_pairs(plain[known], made[known], labels[known], out.modality[known],
+                         margin=self.config.cpm_margin) for made in generated]).mean()
+
+    def _orthogonality(self, out, labels):
+        return ORTHOGONALITY[self.config.orthogonality](out)
+
+    def _contrast(self, out, labels):
+        rows, taking_part = out.features[:len(labels)], labels >= 0
+        if self.groups is not None:
+            found = self.groups(rows)  # −2, −3, …: never a name
+            labels = torch.where(labels < 0, -2 - found, labels)
+            taking_part = torch.ones_like(taking_part)
+        if self.config.contrast_over == "all":
+            return same_person_other_picture(rows[taking_part], labels[taking_part],
+                                             temperature=self.config.temperature)
+        visible, infrared = ((out.modality == kind) & taking_part for kind in (0, 1))
+        return multi_positive(rows[visible], rows[infrared], labels[visible], labels[infrared],
+                              temperature=self.config.temperature)
+
+    def _alignment(self, out, labels):
+        return modality_gap(out.features[:len(labels)], out.modality)
+
+    def _patches(self, out, labels):
+        """Row i of both kinds shows one scene: patch k of one is patch k of the other. Rows
+        without a name were drawn apart, each of anybody, and stay out."""
+        seen = out.patches[labels >= 0]
+        seen = seen - seen.mean(dim=(0, 1))
+        seen = seen.reshape(2, -1, seen.shape[-1])                            # (2, B·N, d)
+        place = torch.arange(seen.shape[1], device=seen.device)
+        return multi_positive(*seen, place, place, temperature=self.config.temperature)
+
+    def _cut_mix(self, out, labels):
+        stayed = F.cross_entropy(out.mixed_logits, labels, ignore_index=-1)
+        came = F.cross_entropy(out.mixed_logits, labels[out.partner], ignore_index=-1)
+        return out.kept * stayed + (1 - out.kept) * came

@@ -1,0 +1,75 @@
+"""The two tasks, and from an experiment, or from a run on disk, to a model."""
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+from torch import nn
+
+from reidlab.config import Experiment
+from reidlab.encoders.bert import train_tokenizer
+from reidlab.errors import ReidlabError
+from reidlab.runs import checkpoint
+from reidlab.runs.folder import RunFolder
+from reidlab.tasks import text_image, visible_infrared
+
+TASKS = {task.experiment.task: task for task in (text_image.TASK, visible_infrared.TASK)}
+CLASSIFIERS = ("model.id_classifier.weight", "model.classifier.weight")
+
+
+def build(experiment: Experiment, classes: int | None = None, tokenizer=None) -> nn.Module:
+    """The untrained model of an experiment; its seed fixes every weight.
+
+    Args:
+        experiment: what to build.
+        classes: training identities C; when not given, 8000 as in the notes, or the 395 of
+            SYSU-MM01.
+        tokenizer: of the captions; by default the pretrained one or, from scratch, one trained
+            on a sample of the drawn world's captions.
+    """
+    return TASKS[experiment.task].build(experiment, classes, tokenizer)
+
+
+def load(run_dir: str | Path) -> Any:
+    """The best model of a run, in eval mode.
+
+    Raises:
+        ReidlabError: no run, no checkpoint yet, or one that does not fit.
+    """
+    run = RunFolder(run_dir)
+    experiment = run.experiment()
+    tensors, _ = checkpoint.read(run.best)
+    classes = next((tensors[name].shape[0] for name in CLASSIFIERS if name in tensors), None)
+    model = build(experiment, classes,
+                  TASKS[experiment.task].tokenizer(experiment, run.tokenizer))
+    checkpoint.restore(run.best, {"model": model})
+    return model.eval()
+
+
+def refuse_unbuildable(experiment: Experiment) -> None:
+    """Build the model without memory or, from pretrained weights, once for good measure.
+
+    What does not fit together, or into this machine, is told before a picture is drawn or read.
+
+    Raises:
+        ReidlabError: widths that do not divide or meet, an unknown part, too large a model, or
+            pretrained weights that are missing or made for another picture size.
+    """
+    parts = [part for part in (experiment.image, getattr(experiment, "text", None)) if part]
+    light = not any(part.pretrained for part in parts)
+    words = train_tokenizer(["a"]) if light else None
+    try:
+        with torch.random.fork_rng(devices=[]), torch.device("meta" if light else "cpu"):
+            model = build(experiment, 2, words)
+    except ReidlabError:
+        raise
+    except (ValueError, RuntimeError, AssertionError, ArithmeticError, TypeError) as fault:
+        why = " ".join(str(fault).split())[:200] or type(fault).__name__
+        raise ReidlabError(f"{experiment.name} cannot be built at these settings: {why}; change "
+                           "the widths, heads, layers or patches that differ from the preset"
+                           ) from fault
+    needed = 16 * sum(p.numel() for p in model.parameters())  # weights, gradients, two moments
+    if needed > psutil.virtual_memory().total:
+        raise ReidlabError(f"{experiment.name} needs {needed / 1e9:.0f} GB for its weights and "
+                           f"their training; this machine has "
+                           f"{psutil.virtual_memory().total / 1e9:.0f} GB: lower the widths")

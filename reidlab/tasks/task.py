@@ -1,0 +1,107 @@
+"""What the engine asks of a task, and what it shows of its runs."""
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from accelerate import Accelerator
+from torch import nn
+
+from reidlab.config import Experiment
+from reidlab.runs.folder import RunFolder
+
+
+class TrainingTask(Protocol):
+    """What the training loop asks: data, model, loss, and what happens in a step.
+
+    Attributes:
+        data: the loaded splits.
+        model, loss: what is trained.
+        batches_per_pass: steps that see the training split once.
+    """
+
+    data: Any
+    model: nn.Module
+    loss: nn.Module
+    batches_per_pass: int
+
+    def __init__(self, experiment: Any, run: RunFolder, accelerator: Accelerator): ...
+
+    def batch(self, step: int, shard: slice, progress: float) -> Any:
+        """The batch of one step, a function of the seed and the step alone."""
+
+    def forward(self, model: nn.Module, batch: Any, epoch: int, progress: float
+                ) -> tuple[dict, dict[str, float]]:
+        """Loss terms of a batch, and what else is worth a line in the log."""
+
+    def monitor(self, model: nn.Module) -> dict[str, float]:
+        """Numbers of a held-out batch."""
+
+    def validate(self, model: nn.Module) -> dict[str, float]:
+        """Scores of the validation people; ``val/mAP`` chooses the checkpoint."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One number of a report, as tables and figures show it.
+
+    Attributes:
+        path: keys from the report down to the number.
+        unit: ``%`` for a fraction shown as percent, ``M`` for a count shown in millions.
+        label, colour: of its panel in the figure of a comparison; None leaves it out there.
+    """
+
+    path: tuple[str, ...]
+    unit: Literal["", "%", "M"] = ""
+    label: str | None = None
+    colour: str = "text"
+
+    def value(self, report: dict) -> float | None:
+        """The number; None where the report has none."""
+        for key in self.path:
+            if not isinstance(report, dict) or key not in report:
+                return None
+            report = report[key]
+        return None if report is None else float(report) / (1e6 if self.unit == "M" else 1)
+
+    def text(self, value: float) -> str:
+        """The number for a table."""
+        return f"{100 * value:.1f}" if self.unit == "%" else f"{value:.3f}"
+
+
+COSTS = {
+    "parameters (M)": Column(("parameters",), "M"),
+    "step (s)": Column(("step_seconds",)),
+    "memory (GB)": Column(("memory_gb",)),
+}
+VALIDATION = ("validation, 0 to 1", (("val/R1", "R1", "good"), ("val/mAP", "mAP", "text")))
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task, whole: the only place where the engine asks which task it is.
+
+    Attributes:
+        experiment: its config.
+        load: (``experiment.data``, (height, width)) → three splits.
+        build: (experiment, classes, tokenizer) → the untrained model.
+        tokenizer: (experiment, folder of a run's tokenizer) → the tokenizer that its model needs,
+            or None.
+        training: what the training loop asks.
+        scores: (experiment, model, data) → the task's part of ``report.json``.
+        table: reports → Markdown.
+        columns: title → number of a report, for comparisons.
+        sweep: name → number of a report, for sweeps.
+        curves: panels of a training log: (title, ((logged number, legend, colour), …)).
+    """
+
+    experiment: type[Experiment]
+    load: Callable[..., Any]
+    build: Callable[..., nn.Module]
+    tokenizer: Callable[[Any, Path], Any]
+    training: type[TrainingTask]
+    scores: Callable[..., dict]
+    table: Callable[[list[dict]], str]
+    columns: dict[str, Column]
+    sweep: dict[str, Column]
+    curves: tuple

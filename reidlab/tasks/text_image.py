@@ -1,0 +1,226 @@
+"""The text-image task: what the loop trains, watches and validates."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import nn
+from transformers import BertConfig, ViTConfig
+
+from reidlab.batches.text_image import Batch, Batches
+from reidlab.config import TextImageExperiment
+from reidlab.data.folders import write_folder
+from reidlab.data.loading import load_text_image
+from reidlab.data.packing import to_tensor
+from reidlab.data.records import Split, TextImageData
+from reidlab.disentangle.reversal import alpha_ramp
+from reidlab.encoders.bert import read_tokenizer, train_tokenizer
+from reidlab.encoders.pretrained import load_pretrained
+from reidlab.evaluation import summary
+from reidlab.evaluation.dependence import dependence
+from reidlab.evaluation.embeddings import embed
+from reidlab.evaluation.ranking import rank
+from reidlab.evaluation.text_image import (
+    score_as_dressed,
+    text_image_scores,
+    validation_pictures,
+)
+from reidlab.losses.text_image import TextImageLoss
+from reidlab.models.modes import evaluating
+from reidlab.models.text_image import build
+from reidlab.runs.folder import RunFolder
+from reidlab.tasks.task import COSTS, VALIDATION, Column, Task
+
+PENALISED = {"pooled": "monitor/id_cloth_cka", "embedding": "monitor/embedding_cka"}
+
+
+class Monitor:
+    """Looks at one fixed held-out batch.
+
+    Args:
+        split: the validation split.
+        count: pictures in the batch; unbiased estimates need 128 or more.
+    """
+
+    def __init__(self, split: Split, count: int = 256):
+        every = max(1, len(split.records) // count)
+        self.image = to_tensor(split.images[::every][:count])
+
+    @torch.no_grad()
+    def __call__(self, model: nn.Module) -> dict[str, float]:
+        """Dependence of identity and clothing on raw pooled features and on embeddings; gate.
+
+        Embeddings are those the losses read, before any erasure: that was fitted to the weights
+        of the last validation, and no curve of training should mix in a step taken after it.
+        """
+        with evaluating(model):
+            parts, _ = model.split(self.image.to(next(model.parameters()).device))
+            raw = dependence(parts.identity, parts.cloth)
+            embedded = dependence(*model.embed(parts, erase=False))
+        seen = {f"monitor/id_cloth_{name}": value for name, value in raw.items()}
+        seen |= {f"monitor/embedding_{name}": value for name, value in embedded.items()}
+        if parts.gate is not None:
+            seen |= {"gate/mean": parts.gate.mean().item(), "gate/std": parts.gate.std().item(),
+                     "gate/saturated": ((parts.gate < 0.05) | (parts.gate > 0.95)
+                                        ).float().mean().item()}
+        return seen
+
+
+class TextImageTraining:
+    """Pictures and captions, identity and clothing.
+
+    Args:
+        experiment: what to train.
+        run: where the tokenizer of a run is kept.
+        accelerator: device and processes.
+    """
+
+    def __init__(self, experiment: TextImageExperiment, run: RunFolder, accelerator: Accelerator):
+        self.experiment, self.run, self.accelerator = experiment, run, accelerator
+        for kind, part in ((ViTConfig, experiment.image), (BertConfig, experiment.text)):
+            if part.pretrained:  # say what is missing before pictures are drawn for it
+                load_pretrained(kind, part.pretrained)
+        size = (experiment.image.height, experiment.image.width)
+        self.data: TextImageData = load_text_image(experiment.data, size)
+        self.batches = Batches(self.data.train, experiment)
+        self.batches_per_pass = self.batches.sampler.batches_per_pass
+        model = build(experiment, self.data.classes, self._tokenizer())
+        if experiment.training.compile:
+            model.visual_encoder.compile()
+            model.text_encoder.bert.compile()
+        model.text_encoder.know([c for r in self.data.train.records
+                                 for c in (*r.id_captions, *r.cloth_captions)])
+        self.loss = TextImageLoss(
+            experiment.loss, model.text_encoder.dim, experiment.heads.embedding,
+            model.identity_width, self.data.classes,
+            len(model.text_encoder.tokens.tokenizer))
+        self.model, self.tokens = model, model.text_encoder.tokens
+        self.held_out, self.progress = Monitor(self.data.val), 0.0
+
+    def _tokenizer(self):
+        """The run's own tokenizer: read from the run, else trained on the training captions."""
+        if self.experiment.text.pretrained:
+            return None
+        if not self.run.tokenizer.exists() and self.accelerator.is_main_process:
+            made = train_tokenizer([c for r in self.data.train.records for c in r.captions])
+            write_folder(self.run.tokenizer, made.save_pretrained)
+        self.accelerator.wait_for_everyone()
+        return read_tokenizer(self.run.tokenizer)
+
+    def batch(self, step: int, shard: slice, progress: float) -> Batch:
+        """The batch of one step; `shard` is this process's rows."""
+        return self.batches(step, shard, self.accelerator.device, progress)
+
+    def forward(self, model: nn.Module, batch: Batch, epoch: int, progress: float
+                ) -> tuple[dict, dict[str, float]]:
+        """Loss terms of a batch, and what else is worth a line in the log."""
+        self.progress = progress  # the clock of the next look
+        reversal = alpha_ramp(epoch)
+        reversed_ = self.accelerator.unwrap_model(model).set_reversal(reversal)
+        out = model(batch.image, cloth_text=batch.cloth_text[batch.shard],
+                    id_text=batch.id_text[batch.shard],
+                    rival_text=batch.rival_text and batch.rival_text[batch.shard])
+        terms = self.loss(out, batch, epoch, progress, self._words(batch))
+        row = {}
+        if reversed_ and self.loss.reads_clothing:
+            row["reversal/alpha"] = reversal
+        if out.id_logits is not None:
+            right = out.id_logits.argmax(dim=1) == batch.pid
+            row["train/id_accuracy"] = right.float().mean().item()
+        if out.gate_weights is not None:
+            row["gate/image_weight"] = out.gate_weights[:, 0].mean().item()
+        return terms, row
+
+    def _words(self, batch: Batch) -> dict | None:
+        if not self.experiment.loss.weights.words and self.loss.adversary is None:
+            return None
+        device = self.accelerator.device
+        return {"id": self.tokens.bag(batch.id_text).to(device),
+                "cloth": self.tokens.bag(batch.cloth_text).to(device)}
+
+    def monitor(self, model: nn.Module) -> dict[str, float]:
+        """Dependence and gate on a held-out batch. The controller reads the dependence of what is
+        penalised, once the penalty has set in."""
+        row, control = self.held_out(model), self.loss.controller
+        if control is not None:
+            row["controller/multiple"] = control.update(
+                row[PENALISED[self.loss.config.decouple_on]]
+            ) if self.loss.ramp(self.progress) > 0 else control.multiple.item()
+        return row
+
+    def validate(self, model: nn.Module) -> dict[str, float]:
+        """Scores of the validation people as dressed."""
+        erased = self.fit_erasure(model)
+        found = embed(model, self.data.val, pictures=validation_pictures(self.data.val))
+        asked = score_as_dressed(found, self.experiment.scoring.cloth_weight)["text_to_image"]
+        report = rank(*asked)
+        return erased | {"val/R1": report.r1, "val/R5": report.r5, "val/mAP": report.map,
+                         "val/mINP": report.minp}
+
+    def fit_erasure(self, model: nn.Module, most: int = 12_000) -> dict[str, float]:
+        """Fit the erasure, where the model has one, on training pictures and their captions."""
+        if not self.experiment.heads.erase:
+            return {}
+        erasure, count = model.id_erasure, len(self.data.train.records)
+        erasure.reset()
+        found = embed(model, self.data.train, pictures=range(0, count, -(-count // most)))
+        first = np.flatnonzero(found.caption == 0)  # one caption a picture, in picture order
+        erased = erasure.fit(torch.from_numpy(found.id_image),
+                             torch.from_numpy(found.cloth_text[first]))
+        return {"erasure/directions": erased}
+
+
+def _tokenizer(experiment: TextImageExperiment, folder: Path):
+    return None if experiment.text.pretrained else read_tokenizer(folder)
+
+
+SAME_CLOTHES = ("tables", "test", "as_dressed")
+OTHERS = ("tables", "test", "across_outfits", "image_to_image")
+UPPER_COLOUR = ("identity", "outfit/upper_colour", "above")
+TASK = Task(
+    experiment=TextImageExperiment, load=load_text_image, build=build, tokenizer=_tokenizer,
+    training=TextImageTraining, scores=text_image_scores, table=summary.text_image,
+    columns={
+        "R1 text → image": Column((*SAME_CLOTHES, "text_to_image", "r1"), "%",
+                                  "R1 text → image (%)"),
+        "mAP text → image": Column((*SAME_CLOTHES, "text_to_image", "map"), "%"),
+        "R1 re-ranked": Column(("tables", "test", "as_dressed_reranked", "text_to_image", "r1"),
+                               "%"),
+        "R1 image → text": Column((*SAME_CLOTHES, "image_to_text", "r1"), "%"),
+        "R1 id caption, other outfits": Column(
+            ("tables", "test", "any_clothes", "text_to_image", "r1"), "%"),
+        "R1 image, other outfits": Column((*OTHERS, "r1"), "%", "R1 image, other outfits (%)",
+                                          "good"),
+        "mAP image, other outfits": Column((*OTHERS, "map"), "%"),
+        "lure, image": Column((*OTHERS, "lure_rate"), "%"),
+        "unseen people named": Column(("classification", "accuracy"), "%"),
+        "upper colour in identity": Column(("probes", "factors", *UPPER_COLOUR),
+                                           label="upper colour read from\nidentity, above chance",
+                                           colour="bad"),
+        "the same, MLP": Column(("probes", "mlp", *UPPER_COLOUR)),
+        "clothing in identity": Column(("probes", "matrix", "identity", "clothing", "above")),
+        "identity in identity": Column(
+            ("probes", "matrix", "identity", "identity", "above"),
+            label="identity factors read from\nidentity, above chance", colour="identity"),
+        "identity in clothing": Column(("probes", "matrix", "clothing", "identity", "above")),
+        "clothing in clothing": Column(("probes", "matrix", "clothing", "clothing", "above")),
+        "upper colour in tokens": Column(("probes", "baselines", "tokens", *UPPER_COLOUR[1:])),
+        "the same, random projection": Column(("probes", "baselines", "random projection",
+                                               *UPPER_COLOUR[1:])),
+        "unbiased CKA": Column(("dependence", "cka")),
+        **COSTS},
+    sweep={
+        "val_map": Column(("tables", "val", "as_dressed", "text_to_image", "map")),
+        "test_r1": Column((*SAME_CLOTHES, "text_to_image", "r1")),
+        "test_map": Column((*SAME_CLOTHES, "text_to_image", "map")),
+        "leak": Column(("probes", "factors", *UPPER_COLOUR))},
+    curves=(
+        ("identity loss (nats)", (("loss/info_nce", "InfoNCE image–text", "identity"),)),
+        ("clothing loss (nats)", (("loss/cloth_match", "match image–text", "clothing"),)),
+        ("dependence of identity and clothing",
+         (("monitor/embedding_cka", "unbiased CKA", "identity"),
+          ("monitor/embedding_abs_cosine", "|cos|", "grey"))),
+        ("gate, 0 to 1", (("gate/mean", "share of identity", "gate"),
+                          ("gate/image_weight", "weight of the picture", "text"))),
+        VALIDATION))

@@ -1,0 +1,140 @@
+"""The visible-infrared task: what the loop trains, watches and validates."""
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from torch import nn
+from transformers import ResNetConfig, ViTConfig
+
+from reidlab.batches.visible_infrared import PairBatch, PairBatches
+from reidlab.config import VisibleInfraredExperiment
+from reidlab.data.loading import load_visible_infrared
+from reidlab.data.packing import to_tensor
+from reidlab.data.records import VisibleInfraredData
+from reidlab.encoders.pretrained import load_pretrained
+from reidlab.errors import ReidlabError
+from reidlab.evaluation import summary
+from reidlab.evaluation.visible_infrared import (
+    embed_pair,
+    protocol,
+    score_trials,
+    visible_infrared_scores,
+)
+from reidlab.losses.metric import modality_gap
+from reidlab.losses.orthogonality import between_views
+from reidlab.losses.visible_infrared import VisibleInfraredLoss
+from reidlab.models.modes import evaluating
+from reidlab.models.visible_infrared import build
+from reidlab.runs.folder import RunFolder
+from reidlab.tasks.task import COSTS, VALIDATION, Column, Task
+
+CONFIGS = {"dual_vit": ViTConfig, "resnet": ResNetConfig}
+
+
+class VisibleInfraredTraining:
+    """Pictures by day and by night of the same people.
+
+    Args:
+        experiment: what to train.
+        run: the run directory; nothing of this task lies in it.
+        accelerator: device; one process.
+
+    Raises:
+        ReidlabError: a launch of several processes.
+    """
+
+    def __init__(self, experiment: VisibleInfraredExperiment, run: RunFolder,
+                 accelerator: Accelerator):
+        if accelerator.num_processes > 1:
+            raise ReidlabError("visible-infrared designs train in one process: BatchNorm and "
+                               "triplets need the whole batch; start without accelerate launch")
+        self.experiment, self.device = experiment, accelerator.device
+        if experiment.image.pretrained:  # say what is missing before pictures are drawn for it
+            load_pretrained(CONFIGS[experiment.stages.backbone], experiment.image.pretrained)
+        size = (experiment.image.height, experiment.image.width)
+        self.data: VisibleInfraredData = load_visible_infrared(experiment.data, size)
+        self.batches = PairBatches(self.data.train, experiment)
+        self.batches_per_pass = self.batches.batches_per_pass
+        self.model = build(experiment, self.data.classes)
+        if experiment.training.compile:
+            self.model.compile()
+        self.loss = VisibleInfraredLoss(experiment.loss, self.model.dim)
+        self.rules = protocol(experiment)
+        self.held_out = [to_tensor(split.images[::max(1, len(split.records) // 128)][:128])
+                         for split in (self.data.val.visible, self.data.val.infrared)]
+
+    def batch(self, step: int, shard: slice, progress: float) -> PairBatch:
+        """The batch of one step."""
+        return self.batches(step, progress, self.device)
+
+    def forward(self, model: nn.Module, batch: PairBatch, epoch: int, progress: float
+                ) -> tuple[dict, dict[str, float]]:
+        """Loss terms of a batch, and what else is worth a line in the log."""
+        out = model(batch.visible, batch.infrared)
+        terms = self.loss(out, batch.pid, progress, batch.aligned)
+        row = {}
+        if out.logits is not None:
+            labels = batch.pid.repeat(out.sets)
+            right = (out.logits.argmax(dim=1) == labels)[labels >= 0]
+            row["train/id_accuracy"] = right.float().mean().item()
+        if out.shares is not None:
+            row |= {f"shares/{kind}_{k}": share for kind, number in (("visible", 0),
+                                                                     ("infrared", 1))
+                    for k, share in enumerate(
+                        out.shares[out.modality == number].mean(dim=0).tolist())}
+        return terms, row
+
+    @torch.no_grad()
+    def monitor(self, model: nn.Module) -> dict[str, float]:
+        """Modality gap and likeness of the views on a held-out batch."""
+        with evaluating(model):
+            out = model(*(image.to(self.device) for image in self.held_out))
+        found = {"monitor/modality_gap": modality_gap(out.features[:len(out.modality)],
+                                                      out.modality).item()}
+        if len(out.branches) > 1:
+            found["monitor/view_similarity"] = between_views(out.branches).item()
+        return found
+
+    def validate(self, model: nn.Module) -> dict[str, float]:
+        """Scores of the validation people under the experiment's protocol."""
+        features = embed_pair(model, self.data.val, self.rules)
+        found = score_trials(features, {"visible": self.data.val.visible.records,
+                                        "infrared": self.data.val.infrared.records}, self.rules)
+        return {"val/R1": found["r1"], "val/R5": found["r5"], "val/mAP": found["map"],
+                "val/mINP": found["minp"]}
+
+
+def _no_tokenizer(experiment: VisibleInfraredExperiment, folder: Path) -> None:
+    return None
+
+
+TEST = ("tables", "test", "infrared_to_visible")
+BACK = ("tables", "test", "visible_to_infrared")
+TASK = Task(
+    experiment=VisibleInfraredExperiment, load=load_visible_infrared, build=build,
+    tokenizer=_no_tokenizer, training=VisibleInfraredTraining, scores=visible_infrared_scores,
+    table=summary.visible_infrared,
+    columns={
+        "R1 infrared → visible": Column((*TEST, "r1"), "%", "R1 infrared → visible (%)", "good"),
+        "mAP infrared → visible": Column((*TEST, "map"), "%", "mAP infrared → visible (%)"),
+        "mINP infrared → visible": Column((*TEST, "minp"), "%"),
+        "R1, re-ranked": Column(("tables", "test", "infrared_to_visible_reranked", "r1"), "%"),
+        "R1 visible → infrared": Column((*BACK, "r1"), "%"),
+        "mAP visible → infrared": Column((*BACK, "map"), "%"),
+        "mINP visible → infrared": Column((*BACK, "minp"), "%"),
+        "modality gap": Column(("modality_gap",), label="modality gap", colour="bad"),
+        "view similarity": Column(("view_similarity",), label="mean |cos| between views",
+                                  colour="identity"),
+        "multiply-adds (M)": Column(("multiplications",), "M"),
+        **COSTS},
+    sweep={
+        "val_map": Column(("tables", "val", "infrared_to_visible", "map")),
+        "test_r1": Column((*TEST, "r1")), "test_map": Column((*TEST, "map")),
+        "test_minp": Column((*TEST, "minp")), "view_similarity": Column(("view_similarity",))},
+    curves=(
+        ("losses (nats)", (("loss/contrast", "people", "identity"), ("loss/cls", "names", "grey"),
+                           ("loss/patches", "patches of one shot", "clothing"))),
+        ("triplets (distance)", (("loss/triplet", "batch-hard triplets", "identity"),)),
+        ("gap of day and night", (("monitor/modality_gap", "distance of means", "gate"),)),
+        ("likeness of views", (("monitor/view_similarity", "|cos|", "text"),)),
+        VALIDATION))

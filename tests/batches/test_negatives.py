@@ -1,0 +1,47 @@
+"""Hard negatives: nearer than chance, never the same thing."""
+import numpy as np
+import pytest
+
+from reidlab.batches.text_image import Batches, SimilarCaptions, rivals
+from tests.conftest import MATCHING, mini
+
+
+@pytest.mark.covers("R3")
+def test_chosen_negatives_are_more_similar_than_random_ones_and_no_duplicates(data):
+    captions = [c for r in data.train.records for c in r.cloth_captions]
+    similar = SimilarCaptions(captions)
+    rng = np.random.default_rng(0)
+    chosen, random = [], []
+    for caption in captions[:40]:
+        found = dict(zip(similar.captions, similar.similarity(caption), strict=True))
+        near = similar.near(caption)
+        assert caption not in near and max(found[c] for c in near) < similar.most
+        chosen.append(found[near[0]])
+        random.append(found[captions[rng.integers(len(captions))]])
+    assert np.mean(chosen) > np.mean(random) + 0.1
+
+
+@pytest.mark.covers("R2", "R3")
+@pytest.mark.parametrize("kind", ["random", "similar"])
+def test_negative_rows_come_from_another_person_in_other_words(data, kind):
+    batches = Batches(data.train, mini("attention", data__negatives=kind))
+    records, pids = data.train.records, data.train.pids
+    wrong = [row for k in range(4) for row in batches.sampler.pick(k) if row[0] != row[2]]
+    assert len(wrong) > 30
+    for picture, caption, other, said in wrong:
+        assert pids[picture] != pids[other]
+        assert records[picture].cloth_captions[caption] != records[other].cloth_captions[said]
+
+
+def test_rivals_share_words_and_mean_something_else(data):
+    batches = Batches(data.train, mini("corrected", **MATCHING))
+    batch = batches(0)
+    own = [f"{i} {c}" for i, c in zip(batch.id_text, batch.cloth_text, strict=True)]
+    assert all(r in own and r != o for r, o in zip(batch.rival_text, own, strict=True))
+    overlap = [len(set(r.split()) & set(o.split())) for r, o in zip(batch.rival_text, own,
+                                                                    strict=True)]
+    mean = np.mean([len(set(a.split()) & set(b.split())) for a in own for b in own if a != b])
+    assert np.mean(overlap) > mean
+    assert batches(0, progress=0.0).rival_text is None  # matching has not set in yet
+    same = np.ones((2, 2), bool)
+    assert rivals(["a b", "a c"], same, np.random.default_rng(0)) == ["a b", "a c"]

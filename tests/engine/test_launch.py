@@ -1,0 +1,82 @@
+"""Training in processes of its own: two that share a batch, several in turn."""
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from reidlab.engine.launch import stop, train_all
+from reidlab.errors import ReidlabError
+from reidlab.runs.folder import RunFolder
+from tests.conftest import mini
+from tests.engine.conftest import command, rows
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_losses_of_one(tmp_path):
+    # Adam divides each gradient by its own size, so that rounding noise in tiny gradients becomes
+    # whole steps; a small rate keeps five steps comparable to the fifth digit
+    changes = dict(training__epochs=1, training__batches_per_epoch=5, training__validate_every=1,
+                   training__lr=1e-4)
+    one, two = tmp_path / "one", tmp_path / "two"
+    subprocess.run(command(one, **changes), check=True, capture_output=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+         "-m", "--", *command(two, **changes)[2:]],
+        capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr[-2000:]
+    shared = [json.loads((folder / "machine.json").read_text())["processes"]
+              for folder in (one, two)]
+    assert shared == [1, 2]
+    for a, b in zip(rows(one), rows(two), strict=True):
+        for name in a:
+            if name.startswith("loss/"):
+                # sums in another order: relative, since terms differ in size by their weights
+                assert a[name] == pytest.approx(b[name], rel=1e-4, abs=1e-6), (a["step"], name)
+
+
+@pytest.mark.slow
+def test_a_stop_request_nobody_heard_is_void_and_a_stopped_run_is_not_done(tmp_path, cache):
+    """What a killed launcher leaves behind must not end the next attempt, nor pass for its end."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "stop").touch()
+    train_all({"mini": (mini(), folder)})
+    assert RunFolder(folder).report.exists()
+    other = tmp_path / "other"
+    with pytest.raises(ReidlabError, match="mini was stopped; the same command goes on"):
+        train_all({"mini": (mini(training__epochs=100), other)}, every=0.2,
+                  on_progress=lambda running: RunFolder(other).rows() and stop(other))
+    assert RunFolder(other).rows() and not RunFolder(other).report.exists()
+
+
+def test_the_first_refusal_is_told_though_the_other_run_has_no_folder_yet(tmp_path, monkeypatch):
+    """One of two runs side by side is refused while the other still loads."""
+    refused = [sys.executable, "-c", "raise SystemExit('reidlab: refused')"]
+    loading = [sys.executable, "-c", "import time; time.sleep(600)"]
+    started = {}
+
+    def launch(experiment, folder, threads):
+        with open(tmp_path / f"{folder.name}.log", "ab") as log:
+            started[folder.name] = subprocess.Popen(
+                refused if folder.name == "one" else loading, stderr=log)
+        return started[folder.name]
+
+    monkeypatch.setattr("reidlab.engine.launch.launch", launch)
+    with pytest.raises(ReidlabError, match="^refused$"):
+        train_all({name: (mini(), tmp_path / name) for name in ("one", "two")}, at_once=2)
+    assert started["two"].wait(30) == -signal.SIGTERM
+
+
+@pytest.mark.slow
+def test_a_batch_that_processes_cannot_share_evenly_is_refused(tmp_path):
+    run = tmp_path / "run"
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "3",
+         "-m", "--", *command(run, training__batch_size=8)[2:]],
+        capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    assert done.returncode
+    assert "training.batch_size 8 cannot be shared evenly by 3 processes" in done.stderr
+    assert not run.exists()

@@ -1,0 +1,93 @@
+"""The weighted sum: exact, complete, and every weight counts."""
+import dataclasses
+
+import pytest
+import torch
+
+from reidlab.batches.text_image import Batches
+from reidlab.losses.text_image import TextImageLoss
+from reidlab.tasks import build
+from tests.conftest import mini
+
+
+@pytest.fixture(scope="module", params=["projection", "merged", "attention", "corrected"])
+def parts(request, data):
+    experiment = mini(request.param)
+    torch.manual_seed(0)
+    model = build(experiment, data.classes).eval()
+    batch = Batches(data.train, experiment)(0)
+    with torch.no_grad():
+        out = model(batch.image, cloth_text=batch.cloth_text, id_text=batch.id_text,
+                    rival_text=batch.rival_text)
+    words = {s: model.text_encoder.tokens.bag(getattr(batch, f"{s}_text")) for s in ("id", "cloth")}
+    return experiment.loss, out, batch, words
+
+
+def terms_of(parts, config=None, epoch=80, progress=1.0):
+    loss, out, batch, words = parts
+    torch.manual_seed(1)
+    total = TextImageLoss(config or loss, 128, 256, out.id_embeds.shape[1])
+    return {k: v.item() for k, v in total(out, batch, epoch, progress, words).items()}
+
+
+@pytest.mark.covers("L11")
+def test_total_is_the_weighted_sum(parts):
+    terms, weights = terms_of(parts), dataclasses.asdict(parts[0].weights)
+    assert set(terms) - {"total"} == {k for k, w in weights.items() if w}
+    assert terms["total"] == pytest.approx(
+        sum(weights[k] * v for k, v in terms.items() if k != "total"), rel=1e-5)
+
+
+@pytest.mark.covers("R7", "L11")
+def test_every_weight_reaches_the_total(parts):
+    base = terms_of(parts)
+    for name, weight in dataclasses.asdict(parts[0].weights).items():
+        if not weight:
+            continue
+        doubled = dataclasses.replace(parts[0], weights=dataclasses.replace(
+            parts[0].weights, **{name: 2 * weight}))
+        change = terms_of(parts, doubled)["total"] - base["total"]
+        assert change == pytest.approx(weight * base[name], rel=1e-3, abs=1e-5), name
+        none = dataclasses.replace(parts[0], weights=dataclasses.replace(
+            parts[0].weights, **{name: 0.0}))
+        assert name not in terms_of(parts, none)
+
+
+def test_dependence_terms_wait_and_then_grow():
+    loss = TextImageLoss(mini("corrected", loss__decouple_from=0.4, loss__decouple_ramp=0.2).loss,
+                     128, 256)
+    assert [loss.ramp(p) for p in (0.0, 0.39, 0.5, 0.6, 1.0)] == pytest.approx([0, 0, 0.5, 1, 1])
+
+
+@pytest.mark.covers("L5")
+def test_the_adversary_grows_with_the_epoch(data):
+    experiment = mini("attention")
+    model, batch = build(experiment, data.classes).eval(), Batches(data.train, experiment)(0)
+    with torch.no_grad():
+        out = model(batch.image, cloth_text=batch.cloth_text, id_text=batch.id_text)
+    early, late = (terms_of((experiment.loss, out, batch, None), epoch=e)["cloth_adv"]
+                   for e in (1, 16))
+    assert early == pytest.approx(0.25 * late, rel=1e-5)
+
+
+@pytest.mark.covers("L3", "L4")
+def test_projectors_are_frozen_as_written_and_trained_on_request():
+    frozen = TextImageLoss(mini("attention").loss, 128, 256)
+    trained = TextImageLoss(mini("attention", loss__projectors="trained").loss, 128, 256)
+    assert set(frozen.projectors) == {"bio", "cloth", "decouple_id", "decouple_cloth"}
+    assert not any(p.requires_grad for p in frozen.parameters())
+    assert all(p.requires_grad for p in trained.parameters())
+
+
+def test_learned_temperature_starts_where_the_constant_is_and_is_bounded():
+    loss = TextImageLoss(mini("corrected").loss, 128, 256)
+    assert loss.temperature.item() == pytest.approx(0.07)
+    with torch.no_grad():
+        loss.log_scale.fill_(50)
+    assert loss.temperature.item() == pytest.approx(0.01, rel=0.02)
+
+
+def test_captions_that_say_nothing_of_one_side_are_left_out(parts):
+    loss, out, batch, words = parts
+    silent = dataclasses.replace(batch, id_text=["", *batch.id_text[1:]])
+    assert terms_of((loss, out, silent, words))["info_nce"] != terms_of(parts)["info_nce"]

@@ -1,0 +1,107 @@
+"""Every design at every size, before any data are drawn; and what cannot be built."""
+import pytest
+import torch
+from transformers import (
+    BertConfig,
+    BertForMaskedLM,
+    CLIPVisionConfig,
+    CLIPVisionModel,
+    ResNetConfig,
+    ResNetModel,
+    RobertaConfig,
+    RobertaModel,
+    ViTConfig,
+    ViTModel,
+)
+
+from reidlab.encoders.bert import train_tokenizer
+from reidlab.engine.train import train
+from reidlab.errors import ReidlabError
+from reidlab.presets import PRESETS, SIZES, preset
+from reidlab.tasks import build, refuse_unbuildable
+
+NARROW = {"hidden_size": 96, "num_hidden_layers": 4, "num_attention_heads": 4,
+          "intermediate_size": 64}
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """Small folders of the right kind, and of kinds that are wrong."""
+    folder = tmp_path_factory.mktemp("weights")
+    for name, model in {
+            "vit224": ViTModel(ViTConfig(image_size=224, patch_size=16, **NARROW)),
+            "vit384": ViTModel(ViTConfig(image_size=384, patch_size=16, **NARROW)),
+            "resnet": ResNetModel(ResNetConfig(embedding_size=8, hidden_sizes=[16, 32, 64, 128],
+                                               depths=[1, 1, 1, 1], layer_type="basic")),
+            "bert": BertForMaskedLM(BertConfig(vocab_size=200, **NARROW)),
+            "clip": CLIPVisionModel(CLIPVisionConfig(image_size=224, patch_size=16, **NARROW)),
+            "roberta": RobertaModel(RobertaConfig(vocab_size=200, **NARROW))}.items():
+        model.save_pretrained(folder / name)
+    for name in ("bert", "roberta"):
+        train_tokenizer(["a tall man"]).save_pretrained(folder / name)
+    return folder
+
+
+def at_size(name, size, weights):
+    """A preset; at ``base`` from the small local folders."""
+    if size != "base":
+        return preset(name, size)
+    plain = preset(name, size)
+    image = {"dual_vit": "vit384", "resnet": "resnet"}[plain.stages.backbone] if hasattr(
+        plain, "stages") else "vit224"
+    changes = {"image__pretrained": str(weights / image)}
+    if hasattr(plain, "text"):
+        changes["text__pretrained"] = str(weights / "bert")
+    return preset(name, size, **changes)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_design_builds_at_every_size(name, size, weights):
+    refuse_unbuildable(at_size(name, size, weights))
+
+
+@pytest.mark.parametrize("name", ["attention", "corrected", "embednet_corrected"])
+def test_the_look_ahead_leaves_the_random_state_alone(name):
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    refuse_unbuildable(preset(name))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(("changes", "says"), [
+    ({"disentangle__heads": 5}, "cannot be built at these settings: embed_dim must be divisible"),
+    ({"text__dim": 64}, "image width 128 and text width 64 must agree"),
+    ({"image__dim": 16_384, "image__layers": 128, "text__dim": 16_384}, "GB for its weights"),
+])
+def test_settings_that_cannot_be_built_are_told_before_anything_is_drawn(
+        changes, says, tmp_path, monkeypatch):
+    monkeypatch.setattr("reidlab.tasks.text_image.load_text_image",
+                        lambda *_: pytest.fail("data touched"))
+    with pytest.raises(ReidlabError, match=says):
+        train(preset("attention", **changes), tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("part", "folder", "says"), [
+    ("image", "clip", "are of a 'clip_vision_model' model; this part is a 'vit'"),
+    ("image", "bert", "are of a 'bert' model; this part is a 'vit'"),
+    ("text", "roberta", "are of a 'roberta' model; this part is a 'bert'"),
+    ("image", "vit384", "made for pictures of 384x384"),
+])
+def test_pretrained_weights_of_another_kind_are_refused(part, folder, says, weights):
+    changes = {"image__pretrained": str(weights / "vit224"),
+               "text__pretrained": str(weights / "bert")}
+    changes[f"{part}__pretrained"] = str(weights / folder)
+    with pytest.raises(ReidlabError, match=says):
+        refuse_unbuildable(preset("corrected", "base", **changes))
+
+
+def test_pretrained_weights_that_lack_a_tensor_are_refused_with_their_count(weights, tmp_path):
+    state = ViTModel.from_pretrained(weights / "vit224").state_dict()
+    state.pop("layers.1.attention.k_proj.weight")
+    ViTModel(ViTConfig(image_size=224, patch_size=16, **NARROW)).save_pretrained(
+        tmp_path, state_dict=state)
+    with pytest.raises(ReidlabError, match="lack 1 of the .* tensors of a ViTModel"):
+        build(preset("corrected", "base", image__pretrained=str(tmp_path),
+                     text__pretrained=str(weights / "bert")), 2)
