@@ -87,7 +87,7 @@ def shared_out(picture: np.ndarray, found: dict, title: str = "") -> Figure:
         places = np.arange(len(spoken))
         words.barh(places, [v for _, v in spoken],
                    color=[shown.cmap(0.9 if v > 0 else 0.1) for _, v in spoken])
-        words.set_yticks(places, [w for w, _ in spoken], fontsize=7)
+        words.set_yticks(places, [w for w, _ in spoken], fontsize=7, parse_math=False)
         words.invert_yaxis()
         words.axvline(0, color="0.3", linewidth=0.8)
         words.set_xlabel("added to the score", fontsize=8)

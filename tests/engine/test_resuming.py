@@ -135,7 +135,7 @@ def test_a_lock_whose_number_somebody_else_has_now_does_not_hold(tmp_path):
 
 def test_a_lock_of_another_host_is_believed_and_the_mend_is_said(tmp_path):
     folder = RunFolder(tmp_path / "run")
-    held_by(folder, host="elsewhere")
+    held_by(folder, host="elsewhere", pid=2**22 + 1)  # no process here has that number
     with pytest.raises(ReidlabError, match=f"on elsewhere is training.*remove {folder.lock}"):
         folder.start(mini())
 
