@@ -42,7 +42,7 @@ def parser() -> argparse.ArgumentParser:
 
     def settings(one: argparse.ArgumentParser) -> None:
         one.add_argument("--size", default="tiny", help="tiny, small or base")
-        one.add_argument("--data", default="drawn", help="drawn, or LAYOUT:DIR")
+        one.add_argument("--data", default="synthetic", help="drawn, or LAYOUT:DIR")
         one.add_argument("--set", dest="changes", action="extend", nargs="+", default=[],
                          metavar="PART.FIELD=VALUE", help="change any field of the experiment")
 
@@ -221,13 +221,13 @@ def _check(options):
 
 
 def _export(options):
-    from reidlab.data.exporting import export_drawn
+    from reidlab.data.exporting import export_synthetic
     try:
         height, width = (int(n) for n in options.picture.split("x"))
     except ValueError:
         raise ReidlabError(f"--picture takes HEIGHTxWIDTH such as 96x48; got "
                            f"{options.picture!r}") from None
-    count = export_drawn(Path(options.folder), options.layout, (height, width), options.people,
+    count = export_synthetic(Path(options.folder), options.layout, (height, width), options.people,
                          options.held_out, options.shots, options.seed, f".{options.format}")
     return {"folder": options.folder, "pictures": count}, (
         f"{count} pictures in {options.folder}; train on them with --data "

@@ -19,7 +19,7 @@ MINI = {"data.people": 48, "data.val_people": 12, "data.test_people": 12,
 
 
 MATCHING = {"fusion__name": "attention_tokens", "fusion__layers": 1,
-            "loss__weights__matching": 1.0, "loss__matching_every": 1}
+            "loss__weights__itm": 1.0, "loss__itm_every": 1}
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -142,7 +142,7 @@ def test_fields_that_only_fit_together_can_be_changed_together():
 
 
 @pytest.mark.parametrize("term", ["gate_regularization", "gate_smoothing", "fusion_gate",
-                                  "matching"])
+                                  "itm"])
 def test_a_term_that_a_design_cannot_compute_is_refused_naming_both_fields(term):
     with pytest.raises(ReidlabError, match=rf"loss.weights.{term} is 1.0, but corrected has"):
         preset("corrected", **{f"loss__weights__{term}": 1.0})

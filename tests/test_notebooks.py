@@ -95,7 +95,7 @@ def test_the_final_notebook_runs_from_a_clean_kernel(tmp_path, cache, capsys, wr
     nbformat.write(notebook, tmp_path / "n.ipynb")
     assert execute(tmp_path / "n.ipynb", keep=tmp_path / "executed.ipynb") == ""
     out = capsys.readouterr().out
-    assert "| as dressed, text → image | corrected |" in out
+    assert "| same clothes, text → image | corrected |" in out
     reports = json.loads((written / "12_results.json").read_text())
     assert markdown(reports) in out
     for name in ("12_people", "12_curves", "12_probes", "12_ranked"):

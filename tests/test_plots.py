@@ -1,7 +1,7 @@
 """Drawings show what they are given."""
 import numpy as np
 
-from reidlab.evaluation.attribution import Credit
+from reidlab.evaluation.attribution import Attribution
 from reidlab.plots.attention import shared_out
 from reidlab.plots.people import ranked
 
@@ -16,7 +16,7 @@ def test_a_query_with_dollar_signs_is_drawn_as_text_and_not_as_a_formula(tmp_pat
 
 
 def test_a_word_and_a_title_with_dollar_signs_are_drawn_as_text_too(tmp_path):
-    credit = Credit(["[CLS]", TEXT], np.full((2, 3), 0.1), (2, 1))
+    credit = Attribution(["[CLS]", TEXT], np.full((2, 3), 0.1), (2, 1))
     fig = shared_out(PICTURE, {"identity": credit}, title=TEXT)
     fig.savefig(tmp_path / "shared.png")
     words = [t.get_text() for axis in fig.axes for t in axis.get_yticklabels()]

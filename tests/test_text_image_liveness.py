@@ -24,10 +24,10 @@ ELSEWHERE = {  # fields whose effect another test shows, or that only other mach
     "training.monitor_every": "tests/engine/test_loop.py",
     "training.validate_every": "tests/engine/test_loop.py",
     "training.checkpoint_every": "tests/engine/test_resuming.py",
-    "training.clip": "tests/engine/test_loop.py",
+    "training.max_grad_norm": "tests/engine/test_loop.py",
     "scoring.cloth_weight": "tests/evaluation/test_studies.py",
     "scoring.rerank": "tests/evaluation/test_reranking.py",
-    "scoring.match_weight": "tests/evaluation/test_reranking.py",
+    "scoring.itm_weight": "tests/evaluation/test_reranking.py",
 }
 MATCH = {k.replace("__", "."): v for k, v in MATCHING.items()}
 BASE = {  # a field is looked at where the component that reads it is in use
@@ -43,9 +43,9 @@ BASE = {  # a field is looked at where the component that reads it is in use
     "fusion.d_state": ("attention", {}), "fusion.d_conv": ("attention", {}),
     "fusion.expand": ("attention", {}), "fusion.gate": ("attention", {}),
     "fusion.layers": ("attention", {}), "fusion.heads": ("corrected", MATCH),
-    "loss.matching_from": ("corrected", MATCH), "loss.matching_every": ("corrected", MATCH),
-    "loss.weights.matching": ("corrected", {"fusion.name": "attention_tokens",
-                                            "loss.matching_every": 1}),
+    "loss.itm_start": ("corrected", MATCH), "loss.itm_every": ("corrected", MATCH),
+    "loss.weights.itm": ("corrected", {"fusion.name": "attention_tokens",
+                                            "loss.itm_every": 1}),
     "fusion.dropout": ("attention", {}),
     "text.max_length": ("corrected", {}),
     **{f"disentangle.{n}": ("attention", {}) for n in (
@@ -55,18 +55,42 @@ BASE = {  # a field is looked at where the component that reads it is in use
         "fusion_gate")},
 }
 OTHER = {  # a second value where the first is a name
-    "image.activation": "gelu", "text.activation": "gelu", "text.pooling": "cls",
-    "disentangle.name": "residual", "disentangle.pooling": "max", "disentangle.mixer": "conv",
-    "disentangle.gate": "mlp", "disentangle.residual_from": "running", "heads.name": "joint",
-    "heads.alignment": "light", "fusion.name": "attention_gated", "fusion.gate": "applied",
-    "loss.positives": "diagonal", "loss.projectors": "trained",
-    "loss.cloth_adv": "negative_info_nce", "loss.cloth_match": "diagonal",
-    "loss.decouple": "cka_rbf", "loss.decouple_on": "pooled", "training.optimizer": "adam",
-    "data.negatives": "similar", "image.height": 112, "image.width": 64, "image.patch": 48,
-    "image.dim": 256, "text.dim": 64, "text.max_length": 8, "data.images_per_person": 1,
-    "training.batch_size": 16, "heads.dropout": 0.5, "disentangle.dropout": 0.5,
-    "text.dropout": 0.5, "image.dropout": 0.5, "fusion.dropout": 0.5, "data.unmatched": 0.5,
-    "data.flip": 0.0, "loss.adversary": 0.25,
+    "image.activation": "gelu",
+    "text.activation": "gelu",
+    "text.pooling": "cls",
+    "disentangle.name": "residual",
+    "disentangle.pooling": "max",
+    "disentangle.mixer": "conv",
+    "disentangle.gate": "mlp",
+    "disentangle.residual_from": "running",
+    "heads.name": "joint",
+    "heads.alignment": "light",
+    "fusion.name": "attention_gated",
+    "fusion.gate": "applied",
+    "loss.positives": "diagonal",
+    "loss.projectors": "trained",
+    "loss.cloth_adv": "negative_info_nce",
+    "loss.cloth_match": "diagonal",
+    "loss.decouple": "cka_rbf",
+    "loss.decouple_on": "pooled",
+    "training.optimizer": "adam",
+    "data.negatives": "similar",
+    "image.height": 112,
+    "image.width": 64,
+    "image.patch": 48,
+    "image.dim": 256,
+    "text.dim": 64,
+    "text.max_length": 8,
+    "data.images_per_person": 1,
+    "training.batch_size": 16,
+    "heads.dropout": 0.5,
+    "disentangle.dropout": 0.5,
+    "text.dropout": 0.5,
+    "image.dropout": 0.5,
+    "fusion.dropout": 0.5,
+    "data.mismatched_fraction": 0.5,
+    "data.flip": 0.0,
+    "loss.adversary": 0.25,
 }
 
 
@@ -88,11 +112,11 @@ def observe(experiment):
              experiment.training.batches_per_epoch]
     torch.manual_seed(0)
     out = model(batch.image, cloth_text=batch.cloth_text, id_text=batch.id_text,
-                rival_text=batch.rival_text)
+                negative_text=batch.negative_text)
     words = {s: model.text_encoder.tokens.bag(getattr(batch, f"{s}_text")) for s in ("id", "cloth")}
     terms = loss(out, batch, 2, 0.65, words)
     seen.append({k: round(v.item(), 5) for k, v in terms.items()})
-    for vector in (out.fused_embeds, out.match_logits):
+    for vector in (out.fused_embeds, out.itm_logits):
         seen.append(None if vector is None else np.round(vector.detach().numpy(), 4).tolist())
     if experiment.disentangle.name == "projection":  # the reversal shows in gradients alone
         terms["total"].backward()

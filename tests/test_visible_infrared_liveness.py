@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import torch
 
-from reidlab.batches.visible_infrared import PairBatches
+from reidlab.batches.visible_infrared import VisibleInfraredBatches
 from reidlab.config import flatten
 from reidlab.config.changes import change
 from reidlab.data.loading import load_visible_infrared
@@ -23,49 +23,82 @@ ELSEWHERE = {  # fields whose effect another test shows, or that only other mach
     "training.monitor_every": "tests/engine/test_loop.py",
     "training.validate_every": "tests/engine/test_loop.py",
     "training.checkpoint_every": "tests/engine/test_resuming.py",
-    "training.clip": "tests/engine/test_loop.py",
+    "training.max_grad_norm": "tests/engine/test_loop.py",
     "scoring.reciprocal": "tests/evaluation/test_cross_modality.py",
 }
-SMALL = {"data.people": 16, "data.val_people": 4, "data.test_people": 4, "data.shots": 2,
-         "training.batch_size": 8, "data.images_per_person": 2, "training.warmup": 4}
+SMALL = {
+    "data.people": 16,
+    "data.val_people": 4,
+    "data.test_people": 4,
+    "data.images_per_outfit": 2,
+    "training.batch_size": 8,
+    "data.images_per_person": 2,
+    "training.warmup": 4,
+}
 BASE = {  # a field is looked at where the component that reads it is in use
-    "expansion.branches": {"expansion.name": "cmatm"},
-    "expansion.tokens": {"expansion.name": "cmatm"}, "expansion.drop": {"expansion.name": "ssdec"},
+    "expansion.views": {"expansion.name": "cmatm"},
+    "expansion.tokens": {"expansion.name": "cmatm"},
+    "expansion.drop": {"expansion.name": "ssdec"},
     "expansion.dropout": {"expansion.name": "cmatm"},
-    "loss.clusters": {"data.labelled": 0.5},
+    "loss.clusters": {"data.labelled_fraction": 0.5},
     "loss.margin": {"loss.metric_from": 0.0, "loss.weights.triplet": 1.0},
     "loss.metric_from": {"loss.weights.triplet": 1.0},
     "loss.label_smoothing": {"loss.weights.cls": 1.0},
     "loss.cpm_margin": {"loss.metric_from": 0.0, "loss.weights.cpm": 1.0},
     "loss.weights.triplet": {"loss.metric_from": 0.0},
-    "loss.weights.cpm": {"loss.metric_from": 0.0}, "loss.weights.patches": {"data.paired": 0.9},
+    "loss.weights.cpm": {"loss.metric_from": 0.0},
+    "loss.weights.patches": {"data.aligned_until": 0.9},
     "loss.temperature": {"loss.weights.contrast": 1.0},
-    "stages.resnet": {"stages.backbone": "resnet", "image.dim": 256, "image.stem": False,
-                      "loss.weights.patches": 0.0,
-                      "expansion.name": "deen"},
+    "stages.resnet": {
+        "stages.backbone": "resnet",
+        "image.dim": 256,
+        "image.stem": False,
+        "loss.weights.patches": 0.0,
+        "expansion.name": "deen",
+    },
     "scoring.search": {"data.source": "sysu-mm01:DIR"},
     "data.trial": {"data.source": "regdb:DIR"},
 }
 OTHER = {  # a second value where the first is a name or twice it makes no sense
-    "image.height": 128, "image.width": 64, "image.patch": 48, "image.dim": 64, "image.layers": 8,
-    "image.activation": "gelu", "image.dropout": 0.5, "stages.backbone": "resnet",
-    "stages.low": "stage0", "stages.neck": "linear", "stages.resnet": 18, "data.flip": 0.0,
-    "expansion.name": "dee", "expansion.dropout": 0.5, "expansion.drop": 0.6,
-    "loss.orthogonality": "patches", "loss.metric_from": 0.1, "loss.contrast_over": "kinds",
-    "stages.pooling": "mean", "stages.retrieve": "both",
+    "image.height": 128,
+    "image.width": 64,
+    "image.patch": 48,
+    "image.dim": 64,
+    "image.layers": 8,
+    "image.activation": "gelu",
+    "image.dropout": 0.5,
+    "stages.backbone": "resnet",
+    "stages.low": "stage0",
+    "stages.neck": "linear",
+    "stages.resnet": 18,
+    "data.flip": 0.0,
+    "expansion.name": "dee",
+    "expansion.dropout": 0.5,
+    "expansion.drop": 0.6,
+    "loss.orthogonality": "patches",
+    "loss.metric_from": 0.1,
+    "loss.contrast_over": "kinds",
+    "stages.pooling": "mean",
+    "stages.retrieve": "both",
     "stages.embeddings": 2,
-    "training.optimizer": "adam", "data.paired": 0.9,
-    "scoring.direction": "visible_to_infrared", "scoring.search": "indoor", "data.trial": 2,
-    "data.labelled": 0.5, "loss.clusters": 6, "data.erasing": 0.5, "data.channel_exchange": 0.0,
+    "training.optimizer": "adam",
+    "data.aligned_until": 0.9,
+    "scoring.direction": "visible_to_infrared",
+    "scoring.search": "indoor",
+    "data.trial": 2,
+    "data.labelled_fraction": 0.5,
+    "loss.clusters": 6,
+    "data.random_erasing": 0.5,
+    "data.channel_exchange": 0.0,
     "data.images_per_person": 4,
 }
 
 
 def observe(experiment):
     """Everything an experiment fixes, as plain numbers: batch, model, losses, optimizer, rules."""
-    drawn = change(experiment, {"data.source": "drawn"})
+    drawn = change(experiment, {"data.source": "synthetic"})
     data = load_visible_infrared(drawn.data, (experiment.image.height, experiment.image.width))
-    batch = PairBatches(data.train, drawn)(1, progress=0.45)
+    batch = VisibleInfraredBatches(data.train, drawn)(1, progress=0.45)
     seen = [len(data.train.visible.records), len(data.val.visible.records),
             len(data.test.visible.records), batch.visible.shape, batch.visible.sum().item(),
             batch.infrared.sum().item(), batch.pid.tolist(), str(protocol(experiment))]

@@ -23,7 +23,9 @@ def augment(images: np.ndarray, data: Data, generator: torch.Generator, batch_si
     """
     draws = torch.rand(batch_size, 5, generator=generator)[shard]
     height, width = images.shape[1:3]
-    down, right = (draws[:, 3:].numpy() * (2 * data.crop + 1)).astype(int).T - data.crop
+    down, right = (draws[:, 3:].numpy() * (2 * data.crop_padding + 1)).astype(
+        int
+    ).T - data.crop_padding
     rows = np.clip(down[:, None] + np.arange(height), 0, height - 1)
     columns = np.clip(right[:, None] + np.arange(width), 0, width - 1)
     mirrored = draws[:, 0].numpy() < data.flip

@@ -33,7 +33,7 @@ class Batch:
         outfit: (B,) outfit of the picture, -1 when unknown.
         cloth_outfit: (B,) outfit that `cloth_text` describes, -1 when unknown.
         is_matched: (B,) bool, whether `cloth_text` describes this very picture.
-        rival_text: B whole descriptions of others in the batch that resemble the own one most;
+        negative_text: B whole descriptions of others in the batch that resemble the own one most;
             None where nothing learns from them.
     """
 
@@ -45,7 +45,7 @@ class Batch:
     outfit: Tensor
     cloth_outfit: Tensor
     is_matched: Tensor
-    rival_text: list[str] | None = None
+    negative_text: list[str] | None = None
 
 
 class Sampler:
@@ -76,10 +76,10 @@ class Sampler:
                 f"a batch of {batch_size} needs {batch_size // data.images_per_person} people at "
                 f"{data.images_per_person} images each; the training split has "
                 f"{len(self.people)}: lower training.batch_size")
-        self.rows = len(split.records) * (2 if data.unmatched else 1)
+        self.rows = len(split.records) * (2 if data.mismatched_fraction else 1)
         self._passes = lru_cache(maxsize=2)(self._pass)
         self._similar, self._said = None, defaultdict(list)
-        if data.unmatched and data.negatives == "similar":
+        if data.mismatched_fraction and data.negatives == "similar":
             for k, record in enumerate(split.records):
                 for c, phrase in enumerate(record.cloth_captions):
                     self._said[phrase].append((k, c))
@@ -119,7 +119,7 @@ class Sampler:
     def _row(self, picture: int, rng: np.random.Generator) -> tuple[int, int, int, int]:
         records = self.split.records
         caption = int(rng.integers(len(records[picture].captions)))
-        if rng.random() >= self.data.unmatched:
+        if rng.random() >= self.data.mismatched_fraction:
             return picture, caption, picture, caption
         own = records[picture].cloth_captions[caption]
         for _ in range(100):  # another person's clothes, in other words
@@ -128,7 +128,7 @@ class Sampler:
             if self.pids[other] != self.pids[picture] and phrase and phrase != own:
                 return picture, caption, other, said
         raise ReidlabError("no fitting other clothing caption in the training split; "
-                           "set data.unmatched=0")
+                           "set data.mismatched_fraction=0")
 
 
     def _other(self, own: str, rng: np.random.Generator) -> tuple[int, int]:
@@ -152,7 +152,7 @@ class Batches:
     def __init__(self, split: Split, experiment: TextImageExperiment):
         self.split, self.data, self.seed = split, experiment.data, experiment.seed
         self.sampler = Sampler(split, self.data, experiment.training.batch_size, self.seed)
-        self.matching = experiment.loss if experiment.loss.weights.matching else None
+        self.matching = experiment.loss if experiment.loss.weights.itm else None
 
     def __call__(self, step: int, shard: slice = slice(None), device="cpu",
                  progress: float = 1.0) -> Batch:
@@ -162,18 +162,18 @@ class Batches:
             step: from 0.
             shard: which rows' pictures to load.
             device: where tensors go.
-            progress: share of training done; rival texts come when ``matching_from`` is reached.
+            progress: share of training done; rival texts come when ``itm_start`` is reached.
         """
         rows, records = self.sampler.pick(step), self.split.records
         pictures, described = [r[0] for r in rows], [r[2] for r in rows]
         images = self.split.images[pictures[shard]]
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
-        rival_text = None
-        if (self.matching and progress >= self.matching.matching_from
-                and step % self.matching.matching_every == 0):
-            rival_text = self._rivals(step, pictures, described, rows)
+        negative_text = None
+        if (self.matching and progress >= self.matching.itm_start
+                and step % self.matching.itm_every == 0):
+            negative_text = self._hard_negatives(step, pictures, described, rows)
         return Batch(
-            rival_text=rival_text,
+            negative_text=negative_text,
             image=augment(images, self.data, generator, len(rows), shard).to(device), shard=shard,
             id_text=[records[p].id_captions[c] for p, c, _, _ in rows],
             cloth_text=[records[q].cloth_captions[c] for _, _, q, c in rows],
@@ -183,12 +183,12 @@ class Batches:
             is_matched=torch.tensor([r[0] == r[2] for r in rows], device=device))
 
 
-    def _rivals(self, step: int, pictures: list, described: list, rows: list) -> list[str]:
+    def _hard_negatives(self, step: int, pictures: list, described: list, rows: list) -> list[str]:
         records, rng = self.split.records, np.random.default_rng([self.seed, 3, step])
         texts = [f"{records[p].id_captions[c]} {records[q].cloth_captions[d]}".strip()
                  for p, c, q, d in rows]
         who, worn = self.sampler.pids[pictures], self.sampler.outfits[described]
-        return rivals(texts, (who[:, None] == who) & (worn[:, None] == worn), rng)
+        return hard_negatives(texts, (who[:, None] == who) & (worn[:, None] == worn), rng)
 
 
 class SimilarCaptions:
@@ -218,7 +218,7 @@ class SimilarCaptions:
         return [self.captions[k] for k in order[found[order] < self.most][:count]]
 
 
-def rivals(texts: list[str], same: np.ndarray, rng: np.random.Generator) -> list[str]:
+def hard_negatives(texts: list[str], same: np.ndarray, rng: np.random.Generator) -> list[str]:
     """For each text another of the batch that shares many words with it.
 
     Args:

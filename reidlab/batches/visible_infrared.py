@@ -12,12 +12,12 @@ from torch import Tensor
 
 from reidlab.batches.augmentation import augment
 from reidlab.config import VisibleInfraredExperiment
-from reidlab.data.records import Pair
+from reidlab.data.records import CrossModalSplit
 from reidlab.errors import ReidlabError
 
 
 @dataclass(frozen=True)
-class PairBatch:
+class VisibleInfraredBatch:
     """One step's pictures.
 
     Attributes:
@@ -34,14 +34,15 @@ class PairBatch:
     aligned: bool = False
 
 
-class PairBatches:
+class VisibleInfraredBatches:
     """P people × K pictures in each kind of light.
 
     Where only some people have names, they fill their share of a batch and the rest are pictures
     drawn at random, without a name and without a partner.
 
-    Early in training, where the data allow it and ``data.paired`` says so, both pictures of a row
-    are one shot and differ in nothing but the light; later they are any two of the person. Pictures
+    Early in training, where the data allow it and ``data.aligned_until`` says so, both pictures of
+    a row are one shot and differ in nothing but the light; later they are any two of the person.
+    Pictures
     without a name stay apart: which two of them belong together is what a name would tell.
 
     Args:
@@ -53,7 +54,7 @@ class PairBatches:
         ReidlabError: fewer people in both kinds than a batch needs.
     """
 
-    def __init__(self, pair: Pair, experiment: VisibleInfraredExperiment):
+    def __init__(self, pair: CrossModalSplit, experiment: VisibleInfraredExperiment):
         self.pair, self.data, self.seed = pair, experiment.data, experiment.seed
         self.per_person, self.batch_size = self.data.images_per_person, (
             experiment.training.batch_size)
@@ -62,11 +63,15 @@ class PairBatches:
             for k, record in enumerate(split.records):
                 pile[record.pid].append(k)
         everybody = sorted(set(self.piles[0]) & set(self.piles[1]))
-        self.people = everybody[:max(2, round(len(everybody) * self.data.labelled))]
-        unnamed = set(everybody) - set(self.people)
-        self.unnamed = [[k for pid in sorted(unnamed) for k in pile[pid]] for pile in self.piles]
-        places = self.batch_size // self.per_person
-        self.people_a_batch = max(2, round(places * self.data.labelled)) if unnamed else places
+        self.people = everybody[:max(2, round(len(everybody) * self.data.labelled_fraction))]
+        unlabelled = set(everybody) - set(self.people)
+        self.unlabelled = [
+            [k for pid in sorted(unlabelled) for k in pile[pid]] for pile in self.piles
+        ]
+        identities = self.batch_size // self.per_person
+        self.people_a_batch = (
+            max(2, round(identities * self.data.labelled_fraction)) if unlabelled else identities
+        )
         if len(self.people) < max(2, self.people_a_batch):
             raise ReidlabError(
                 f"a batch of {self.batch_size} needs {self.people_a_batch} people "
@@ -90,7 +95,7 @@ class PairBatches:
                 found.extend(more)
         spare = self.batch_size - len(chosen[2])
         if spare:
-            for found, rest in zip(chosen[:2], self.unnamed, strict=True):
+            for found, rest in zip(chosen[:2], self.unlabelled, strict=True):
                 found.extend(int(k) for k in rng.choice(rest, spare, replace=spare > len(rest)))
             chosen[2].extend([-1] * spare)
         return chosen
@@ -101,7 +106,7 @@ class PairBatches:
         return [pile[k] for _ in range(rounds) for k in rng.permutation(len(pile))
                 ][:self.per_person]
 
-    def __call__(self, step: int, progress: float = 1.0, device="cpu") -> PairBatch:
+    def __call__(self, step: int, progress: float = 1.0, device="cpu") -> VisibleInfraredBatch:
         """The batch of one step; `progress` is the share of training done."""
         visible, infrared, labels = self.pick(step, progress)
         both = []
@@ -110,16 +115,18 @@ class PairBatches:
             shift = torch.Generator().manual_seed(self.seed * 1_000_003 + step)  # one for both
             image = augment(split.images[rows], self.data, shift, len(rows), slice(None))
             hide = torch.Generator().manual_seed(self.seed * 1_000_003 + 2 * step + kind)
-            both.append(erase(image, self.data.erasing, hide))
+            both.append(random_erasing(image, self.data.random_erasing, hide))
         both[0] = exchange_channels(both[0], self.data.channel_exchange, hide)
         labels = torch.tensor(labels + labels, device=device)
-        return PairBatch(both[0].to(device), both[1].to(device), labels, self._aligned(progress))
+        return VisibleInfraredBatch(
+            both[0].to(device), both[1].to(device), labels, self._aligned(progress)
+        )
 
     def _aligned(self, progress: float) -> bool:
-        return self.data.source == "drawn" and progress < self.data.paired
+        return self.data.source == "synthetic" and progress < self.data.aligned_until
 
 
-def erase(image: Tensor, chance: float, generator: torch.Generator) -> Tensor:
+def random_erasing(image: Tensor, chance: float, generator: torch.Generator) -> Tensor:
     """Random erasing: a grey rectangle of 2 to 20 % of the area, on some of the pictures.
 
     Args:

@@ -42,7 +42,7 @@ class Training:
     weight_decay: float = limited(1e-3, 0, 10)  # of the optimizer
     warmup: int = limited(0, 0, 10_000_000)  # steps of linear warm-up
     final_lr: float = limited(1e-6, 0, 10)  # where the cosine ends
-    clip: float = limited(0.0, 0, 1e6)  # gradient norm limit; 0 does not clip
+    max_grad_norm: float = limited(0.0, 0, 1e6)  # gradient norm limit; 0 does not clip
     mixed_precision: bool = True     # bf16 where the device has it (CUDA)
     compile: bool = False            # torch.compile the encoders (CUDA)
     monitor_every: int = limited(20, 1, 10_000_000)  # steps between looks at the held-out batch

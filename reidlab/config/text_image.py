@@ -12,21 +12,21 @@ MERGED_WIDTH = 256  # of the merged split's identity vectors, as note 000 has it
 class Data:
     """Which people, and how their pictures are brought to a batch."""
 
-    source: str = "drawn"            # drawn, or cuhk-pedes:DIR
+    source: str = "synthetic"            # drawn, or cuhk-pedes:DIR
     seed: int = limited(0, 0, 2**31)  # of the drawn world
     people: int = limited(1000, 2, 1_000_000)  # drawn training people
     # drawn people that choose the checkpoint and fit the probes
     val_people: int = limited(200, 2, 1_000_000)
     test_people: int = limited(200, 2, 1_000_000)  # drawn people that are scored once
     outfits: int = limited(3, 2, 100)  # outfits a drawn person wears; the last is a neighbour's
-    shots: int = limited(4, 1, 100)  # pictures of a drawn person in each outfit
+    images_per_outfit: int = limited(4, 1, 100)  # pictures of a drawn person in each outfit
     images_per_person: int = limited(4, 1, 1024)  # of one person in a batch, by outfits first
     # share of training rows whose clothing caption is another's
-    unmatched: float = limited(0.0, 0, 1)
+    mismatched_fraction: float = limited(0.0, 0, 1)
     negatives: Literal["random", "similar"] = "random"  # which: random, or similar to the true one
     flip: float = limited(0.5, 0, 1)  # chance of mirroring a training picture
     jitter: float = limited(0.2, 0, 1)  # brightness and contrast change, ± share
-    crop: int = limited(4, 0, 512)  # pixels of padding before a random crop
+    crop_padding: int = limited(4, 0, 512)  # pixels of padding before a random crop
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +81,7 @@ class Heads:
     separate: bool = False           # True: identity and clothing get heads of their own
     # words against patches: full, or light (an eighth of the work)
     alignment: Literal["full", "light"] = "full"
-    erase: bool = False              # project out of identity what clothing captions show
+    concept_erasure: bool = False              # project out of identity what clothing captions show
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,12 +115,12 @@ class Weights:
     gate_smoothing: float = limited(0.0, 0, 1e6)  # distance of the gate from its own running mean
     fusion_gate: float = limited(0.0, 0, 1e6)  # distance of the fusion's two weights from one half
     # both sides at once: the sum of scores that retrieval uses
-    as_dressed: float = limited(0.0, 0, 1e6)
+    summed_score: float = limited(0.0, 0, 1e6)
     id_image: float = limited(0.0, 0, 1e6)  # identity: pictures of one person in different outfits
     words: float = limited(0.0, 0, 1e6)  # dependence of each vector on the other side's words
     fine_grained: float = limited(0.0, 0, 1e6)  # words against patches
     # does this text fit this picture, from the tokens of both
-    matching: float = limited(0.0, 0, 1e6)
+    itm: float = limited(0.0, 0, 1e6)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,9 +148,9 @@ class Loss:
     decouple_from: float = limited(0.0, 0, 1)  # share of training before decouple and words set in
     decouple_controller: bool = False  # raise its weight while measured dependence does not fall
     decouple_ramp: float = limited(0.0, 0, 1)  # share of training over which they then grow from 0
-    matching_from: float = limited(0.0, 0, 1)  # share of training before matching sets in
+    itm_start: float = limited(0.0, 0, 1)  # share of training before matching sets in
     # steps from one to the next: a matching step costs much
-    matching_every: int = limited(1, 1, 1_000_000)
+    itm_every: int = limited(1, 1, 1_000_000)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +160,7 @@ class Scoring:
     cloth_weight: float = limited(1.0, 0, 1000)  # λ of score = id + λ · cloth, as dressed
     # best hits that the matcher sorts again, where there is one
     rerank: int = limited(10, 1, 10_000)
-    match_weight: float = limited(1.0, 0, 1000)  # of the matcher's probability against their score
+    itm_weight: float = limited(1.0, 0, 1000)  # of the matcher's probability against their score
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,7 +204,7 @@ class TextImageExperiment(Experiment):
                 ("gate_regularization", "disentangle.name", self.disentangle.name, ("attention",)),
                 ("gate_smoothing", "disentangle.name", self.disentangle.name, ("attention",)),
                 ("fusion_gate", "fusion.name", self.fusion.name, ("attention_gated", "mamba")),
-                ("matching", "fusion.name", self.fusion.name, ("attention_tokens",
+                ("itm", "fusion.name", self.fusion.name, ("attention_tokens",
                                                                "mamba_tokens"))):
             if getattr(weights, term) and held not in needed:
                 raise ReidlabError(

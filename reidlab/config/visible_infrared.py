@@ -10,20 +10,21 @@ from reidlab.errors import ReidlabError
 class Data:
     """Which people, and how pictures of both kinds come to a batch."""
 
-    source: str = "drawn"            # drawn, or sysu-mm01:DIR, regdb:DIR, llcm:DIR
+    source: str = "synthetic"            # drawn, or sysu-mm01:DIR, regdb:DIR, llcm:DIR
     seed: int = limited(0, 0, 2**31)  # of the drawn world
     people: int = limited(400, 2, 1_000_000)  # drawn training people
     val_people: int = limited(100, 2, 1_000_000)  # drawn people that choose the checkpoint
     test_people: int = limited(200, 2, 1_000_000)  # drawn people that are scored once
-    shots: int = limited(4, 1, 100)  # pictures of a drawn person in each modality
+    images_per_outfit: int = limited(4, 1, 100)  # pictures of a drawn person in each modality
     trial: int = limited(1, 1, 10)  # regdb: which of its ten splits
     images_per_person: int = limited(4, 1, 1024)  # K: of one person in a batch, in each modality
-    labelled: float = limited(1.0, 0, 1)  # share of training people whose names are known
-    paired: float = limited(0.0, 0, 1)  # share of training in which a pair is one shot, drawn only
+    labelled_fraction: float = limited(1.0, 0, 1)  # share of training people whose names are known
+    # share of training in which a pair is one shot, drawn only
+    aligned_until: float = limited(0.0, 0, 1)
     flip: float = limited(0.5, 0, 1)  # chance of mirroring a training picture
     jitter: float = limited(0.0, 0, 1)  # brightness and contrast change, ± share
-    crop: int = limited(10, 0, 512)  # pixels of padding before a random crop
-    erasing: float = limited(0.5, 0, 1)  # chance of a random rectangle
+    crop_padding: int = limited(10, 0, 512)  # pixels of padding before a random crop
+    random_erasing: float = limited(0.5, 0, 1)  # chance of a random rectangle
     # chance that a visible picture becomes one of its channels
     channel_exchange: float = limited(0.5, 0, 1)
 
@@ -54,11 +55,11 @@ class Expansion:
     # see reidlab.expansion.EXPANSIONS, or none
     name: Literal["none", "dee", "deen", "tmhee", "tmhee_over_batch", "cmatm", "ssdec"] = "tmhee"
     heads: int = limited(4, 1, 256)  # attention heads; the views of tmhee
-    branches: int = limited(3, 1, 64)  # views, but for tmhee
+    views: int = limited(3, 1, 64)  # views, but for tmhee
     tokens: int = limited(4, 1, 1024)  # cmatm: learned tokens a modality and branch
     drop: float = limited(0.3, 0, 0.95)  # ssdec: share of patches a view does not see
     interaction: bool = False        # tmhee: heads exchange what they saw
-    shares: bool = False             # tmhee, cmatm: learned weight of each view
+    learned_view_weights: bool = False             # tmhee, cmatm: learned weight of each view
     dropout: float = limited(0.1, 0, 0.9)  # of attention and output
 
 
@@ -85,10 +86,10 @@ class Loss:
     cpm_margin: float = limited(0.2, 0, 1000)  # of the centres
     label_smoothing: float = limited(0.0, 0, 0.99)  # of cls
     temperature: float = limited(0.1, 0.001, 100)  # of contrast
-    # kinds: visible against infrared; all: every picture too
-    contrast_over: Literal["kinds", "all"] = "kinds"
-    # branches, patches (note 004) or inner (DEEN)
-    orthogonality: Literal["branches", "patches", "inner"] = "branches"
+    # cross_modality: visible against infrared; all: every picture too
+    contrast_over: Literal["cross_modality", "all"] = "cross_modality"
+    # views, patches (note 004) or inner (DEEN)
+    orthogonality: Literal["views", "patches", "inner"] = "views"
     metric_from: float = limited(0.0, 0, 1)  # share of training before triplet and cpm set in
     # groups found among unnamed pictures; 0 leaves those out
     clusters: int = limited(0, 0, 1_000_000)
@@ -101,7 +102,7 @@ class Scoring:
     # that chooses the checkpoint
     direction: Literal["infrared_to_visible", "visible_to_infrared"] = "infrared_to_visible"
     search: Literal["all", "indoor"] = "all"  # sysu-mm01: all or indoor
-    shots: int = limited(1, 1, 10_000)  # gallery pictures a person (and camera)
+    gallery_shots: int = limited(1, 1, 10_000)  # gallery pictures a person (and camera)
     trials: int = limited(10, 1, 1000)  # galleries drawn; scores are their means
     mirror: bool = False             # average a picture's vector with its mirror image's
     channels: bool = False           # read a visible picture once a colour channel and average

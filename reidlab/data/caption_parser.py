@@ -48,7 +48,7 @@ class Parts(NamedTuple):
     clothing: str
 
 
-def split_caption(caption: str) -> Parts:
+def parse_caption(caption: str) -> Parts:
     """Identity part and clothing part of one caption, in their own words and order.
 
     Args:

@@ -7,12 +7,11 @@ from pathlib import Path
 from reidlab.data import text_image, visible_infrared
 from reidlab.data.halves import lost_halves
 from reidlab.data.pictures import picture_fault
+from reidlab.data.records import MODALITIES
 from reidlab.data.side_file import SIDE_FILE, read_side_file
 from reidlab.data.text_image import Layout, layout, read_rows, row_fault
-from reidlab.data.visible_infrared import Kinds, infrared_layout
+from reidlab.data.visible_infrared import ByModality, infrared_layout
 from reidlab.errors import ReidlabError
-
-KINDS = ("visible", "infrared")
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ def _text_image(name: str, folder: Path) -> dict:
     annotation = known.find(folder)
     rows = read_rows(annotation)
     problems, sound = [], []
-    if not known.knows_splits(annotation):
+    if not known.has_splits(annotation):
         problems.append(Problem(annotation.name, "the variant without splits; they follow from the "
                                 "ids", f"fetch {known.annotations[0]} to be sure", fatal=False))
     side = {}
@@ -172,7 +171,7 @@ def _visible_infrared(name: str, folder: Path, trial: int) -> dict:
     known = infrared_layout(name, folder)
     problems = [Problem(str(file.relative_to(folder)), "is missing", "unpack the data set again")
                 for file in known.lists(folder, trial).values() if not os.path.isfile(file)]
-    splits: dict[str, Kinds] = {}
+    splits: dict[str, ByModality] = {}
     if not problems:
         try:
             splits = known.read(folder, trial)
@@ -190,21 +189,21 @@ def _visible_infrared(name: str, folder: Path, trial: int) -> dict:
     for split, kinds in splits.items():
         problems += _files(folder, split, kinds)
     counts = {split: {"people": len({r.pid for kind in kinds for r in kind}),
-                      **{k: len(records) for k, records in zip(KINDS, kinds, strict=True)},
+                      **{k: len(records) for k, records in zip(MODALITIES, kinds, strict=True)},
                       "published": {"people": known.people.get(split),
-                                    **dict(zip(KINDS, known.pictures.get(split, (None, None)),
+                                    **dict(zip(MODALITIES, known.pictures.get(split, (None, None)),
                                                strict=True))}}
               for split, kinds in splits.items()}
     return {"layout": known.title, "annotation": str(folder), "counts": counts,
             "problems": [asdict(p) for p in problems]}
 
 
-def _kinds(split: str, kinds: Kinds) -> list[Problem]:
+def _kinds(split: str, kinds: ByModality) -> list[Problem]:
     return [Problem(split, f"no {kind} pictures", "unpack the data set again")
-            for kind, records in zip(KINDS, kinds, strict=True) if not records]
+            for kind, records in zip(MODALITIES, kinds, strict=True) if not records]
 
 
-def _files(folder: Path, split: str, kinds: Kinds) -> list[Problem]:
+def _files(folder: Path, split: str, kinds: ByModality) -> list[Problem]:
     problems = []
     for records in kinds:
         for path, times in Counter(r.path for r in records).items():
@@ -217,16 +216,16 @@ def _files(folder: Path, split: str, kinds: Kinds) -> list[Problem]:
     return problems
 
 
-def _people(split: str, kinds: Kinds) -> list[Problem]:
+def _people(split: str, kinds: ByModality) -> list[Problem]:
     """People seen in one kind of light only."""
     seen = [{r.pid for r in records} for records in kinds]
-    return [Problem(f"{split}, person {pid}", f"is seen in {KINDS[k]} pictures only",
-                    "is left out of training, and of scores as a probe without a match",
+    return [Problem(f"{split}, person {pid}", f"is seen in {MODALITIES[k]} pictures only",
+                    "is left out of training, and of scores as a query without a match",
                     fatal=False)
             for k in (0, 1) for pid in sorted(seen[k] - seen[1 - k])]
 
 
-def _shared(splits: dict[str, Kinds]) -> list[Problem]:
+def _shared(splits: dict[str, ByModality]) -> list[Problem]:
     where = defaultdict(set)
     for split, kinds in splits.items():
         for records in kinds:

@@ -3,7 +3,7 @@ from pathlib import Path
 
 from reidlab.config.text_image import Data
 from reidlab.data import text_image, visible_infrared
-from reidlab.data.loading import draw, draw_pair
+from reidlab.data.loading import synthetic_text_image, synthetic_visible_infrared
 from reidlab.data.text_image import LAYOUTS
 from reidlab.data.visible_infrared import INFRARED_LAYOUTS
 from reidlab.errors import ReidlabError
@@ -11,7 +11,7 @@ from reidlab.errors import ReidlabError
 SMALLEST, LARGEST = 16, 2048  # pixels a side; the world draws nobody smaller
 
 
-def export_drawn(folder: Path, name: str, size: tuple[int, int], people: int, held_out: int,
+def export_synthetic(folder: Path, name: str, size: tuple[int, int], people: int, held_out: int,
                  shots: int, seed: int = 0, suffix: str = ".png") -> int:
     """Draw people and write them as the data set called `name` would lie.
 
@@ -40,12 +40,17 @@ def export_drawn(folder: Path, name: str, size: tuple[int, int], people: int, he
             raise ReidlabError(f"{title}: {count}; at least {least} needed")
     if name in LAYOUTS:
         data = Data(seed=seed, people=people, val_people=held_out, test_people=held_out,
-                    shots=shots)
-        return text_image.export(draw(data, size), folder, name, suffix)
+                    images_per_outfit=shots)
+        return text_image.export(synthetic_text_image(data, size), folder, name, suffix)
     if name not in INFRARED_LAYOUTS:
         raise ReidlabError(f"unknown layout {name!r}; known: "
                            f"{', '.join((*LAYOUTS, *INFRARED_LAYOUTS))}")
     counts = {"train": people, "val": held_out, "test": held_out}
     return visible_infrared.export(
-        {split: draw_pair(seed, size, split, count, shots) for split, count in counts.items()},
-        folder, name)
+        {
+            split: synthetic_visible_infrared(seed, size, split, count, shots)
+            for split, count in counts.items()
+        },
+        folder,
+        name,
+    )

@@ -9,8 +9,8 @@ from pathlib import Path
 from reidlab.config.text_image import Data
 from reidlab.config.visible_infrared import Data as InfraredData
 from reidlab.data import text_image, visible_infrared
-from reidlab.data.packing import PACKING, Drawn, pack, pack_drawn, place
-from reidlab.data.records import Pair, Record, Split, TextImageData, VisibleInfraredData
+from reidlab.data.packing import PACKING, SyntheticImages, cache_path, pack, pack_synthetic
+from reidlab.data.records import CrossModalSplit, Record, Split, TextImageData, VisibleInfraredData
 from reidlab.data.sources import absolute_source, source_of
 from reidlab.data.text_image import LAYOUTS
 from reidlab.data.visible_infrared import INFRARED_LAYOUTS
@@ -31,8 +31,8 @@ def load_text_image(data: Data, size: tuple[int, int]) -> TextImageData:
     Raises:
         ReidlabError: unknown source, missing folder, or annotations that cannot be used.
     """
-    if data.source == "drawn":
-        return draw(data, size)
+    if data.source == "synthetic":
+        return synthetic_text_image(data, size)
     images, splits = _read(data)
     return TextImageData(
         **{name: _packed(images, records, size) for name, records in splits.items()},
@@ -41,8 +41,8 @@ def load_text_image(data: Data, size: tuple[int, int]) -> TextImageData:
 
 def load_split(data: Data, size: tuple[int, int], name: str) -> Split:
     """One split of `load_text_image`, without drawing or packing the pictures of the others."""
-    if data.source == "drawn":
-        return _drawn(data, size, name)
+    if data.source == "synthetic":
+        return _synthetic(data, size, name)
     images, splits = _read(data)
     return _packed(images, splits[name], size)
 
@@ -57,18 +57,21 @@ def _read(data: Data) -> tuple[Path, dict[str, list[Record]]]:
     return text_image.read(name, folder)
 
 
-def draw(data: Data, size: tuple[int, int]) -> TextImageData:
+def synthetic_text_image(data: Data, size: tuple[int, int]) -> TextImageData:
     """The drawn world's three splits, rendered once and kept in the cache folder."""
-    return TextImageData(source="drawn",
-                         **{name: _drawn(data, size, name) for name in FIRST_PERSON})
+    return TextImageData(source="synthetic",
+                         **{name: _synthetic(data, size, name) for name in FIRST_PERSON})
 
 
-def _drawn(data: Data, size: tuple[int, int], name: str) -> Split:
+def _synthetic(data: Data, size: tuple[int, int], name: str) -> Split:
     counts = {"train": data.people, "val": data.val_people, "test": data.test_people}
-    return _draw_split(data.seed, size, name, counts[name], data.outfits, data.shots)
+    return _synthetic_split(data.seed, size, name, counts[name], data.outfits,
+                            data.images_per_outfit)
 
 
-def drawn_keys(split: str, people: int, outfits: int, shots: int) -> list[tuple[int, int, int]]:
+def synthetic_keys(
+    split: str, people: int, outfits: int, images: int
+) -> list[tuple[int, int, int]]:
     """(person, outfit, shot) of a split's pictures.
 
     Each person wears outfits of their own, and as the last the first one of the next person:
@@ -79,36 +82,41 @@ def drawn_keys(split: str, people: int, outfits: int, shots: int) -> list[tuple[
     for k in range(people):
         own = [outfits * (first + k) + j for j in range(outfits - 1)]
         borrowed = outfits * (first + (k + 1) % people)
-        keys += [(first + k, o, s) for o in [*own, borrowed] for s in range(shots)]
+        keys += [(first + k, o, s) for o in [*own, borrowed] for s in range(images)]
     return keys
 
 
-def drawn_record(world: World, key: tuple[int, int, int]) -> Record:
+def synthetic_record(world: World, key: tuple[int, int, int]) -> Record:
     """Captions and factors of one drawn picture."""
     person, outfit, shot = key
-    said, factors = world.describe(*key), world.factors(*key)
+    captions, factors = world.describe(*key), world.factors(*key)
     return Record(
-        path=f"{person:07d}/{outfit:07d}/{shot:02d}.png", pid=person,
+        path=f"{person:07d}/{outfit:07d}/{shot:02d}.png",
+        pid=person,
         camid=factors["scene/camera"],
-        captions=(f"{said.id_caption} {said.cloth_caption}",), id_captions=(said.id_caption,),
-        cloth_captions=(said.cloth_caption,), outfit=outfit, factors=factors,
-        facts=({**said.id_facts, **said.cloth_facts},))
+        captions=(f"{captions.id_caption} {captions.cloth_caption}",),
+        id_captions=(captions.id_caption,),
+        cloth_captions=(captions.cloth_caption,),
+        outfit=outfit,
+        factors=factors,
+        facts=({**captions.id_facts, **captions.cloth_facts},),
+    )
 
 
 @lru_cache(maxsize=6)
-def _draw_split(seed, size, name, people, outfits, shots) -> Split:
-    world, keys = World(seed, size), drawn_keys(name, people, outfits, shots)
-    spec = json.dumps([PACKING, seed, size, name, people, outfits, shots])
-    return Split(_described(spec, world, keys), pack_drawn(Drawn(world, keys), size))
+def _synthetic_split(seed, size, name, people, outfits, images) -> Split:
+    world, keys = World(seed, size), synthetic_keys(name, people, outfits, images)
+    spec = json.dumps([PACKING, seed, size, name, people, outfits, images])
+    return Split(_described(spec, world, keys), pack_synthetic(SyntheticImages(world, keys), size))
 
 
 def _described(spec: str, world: World, keys: list) -> list[Record]:
     """Records of drawn pictures, read from the cache; written there when absent or damaged."""
-    file = place(spec).with_suffix(".jsonl")
+    file = cache_path(spec).with_suffix(".jsonl")
     kept = _kept(file)
     if kept is not None and len(kept) == len(keys):
         return kept
-    records = [drawn_record(world, key) for key in keys]
+    records = [synthetic_record(world, key) for key in keys]
     rows = json.dumps([vars(record) for record in records]).encode()
     with contextlib.suppress(ReidlabError):  # no room to keep them: work from memory
         write_whole(file, lambda out: out.write(_digest(rows) + b"\n" + rows))
@@ -150,33 +158,35 @@ def load_visible_infrared(data: InfraredData, size: tuple[int, int]) -> VisibleI
     Raises:
         ReidlabError: unknown source, missing folder, or a list that cannot be used.
     """
-    if data.source == "drawn":
+    if data.source == "synthetic":
         counts = {"train": data.people, "val": data.val_people, "test": data.test_people}
-        return VisibleInfraredData(source="drawn", **{
-            name: draw_pair(data.seed, size, name, count, data.shots)
+        return VisibleInfraredData(source="synthetic", **{
+            name: synthetic_visible_infrared(data.seed, size, name, count, data.images_per_outfit)
             for name, count in counts.items()})
     name, folder = source_of(data.source, INFRARED_LAYOUTS)
     found = visible_infrared.read(name, folder, data.trial)
     return VisibleInfraredData(source=data.source, **{
-        split: Pair(*(Split(records, pack([folder / r.path for r in records], size))
-                      for records in kinds)) for split, kinds in found.items()})
+        split: CrossModalSplit(*(Split(records, pack([folder / r.path for r in records], size))
+                      for records in splits)) for split, splits in found.items()})
 
 
 @lru_cache(maxsize=6)
-def draw_pair(seed: int, size: tuple[int, int], name: str, people: int, shots: int) -> Pair:
+def synthetic_visible_infrared(
+    seed: int, size: tuple[int, int], name: str, people: int, images: int
+) -> CrossModalSplit:
     """Drawn people in one outfit each.
 
-    In training both kinds show the same shots, so that a curriculum can start from pictures that
+    In training both splits show the same images, so that a curriculum can start from pictures that
     differ in nothing but the light. Held-out people are never seen twice in one shot.
     """
     world, first = World(seed, size), FIRST_PERSON[name]
-    kinds = []
+    splits = []
     for infrared in (False, True):
-        start = shots if infrared and name != "train" else 0
-        keys = [(first + k, first + k, start + s) for k in range(people) for s in range(shots)]
+        start = images if infrared and name != "train" else 0
+        keys = [(first + k, first + k, start + s) for k in range(people) for s in range(images)]
         records = [_record(world, key, infrared) for key in keys]
-        kinds.append(Split(records, pack_drawn(Drawn(world, keys, infrared), size)))
-    return Pair(*kinds)
+        splits.append(Split(records, pack_synthetic(SyntheticImages(world, keys, infrared), size)))
+    return CrossModalSplit(*splits)
 
 
 def _record(world: World, key: tuple[int, int, int], infrared: bool) -> Record:

@@ -30,11 +30,11 @@ def pack(paths: list[Path], size: tuple[int, int]) -> np.ndarray:
     return _packed(spec, _Files(paths, size), size)
 
 
-def pack_drawn(drawn: "Drawn", size: tuple[int, int]) -> np.ndarray:
+def pack_synthetic(images: "SyntheticImages", size: tuple[int, int]) -> np.ndarray:
     """(N, H, W, 3) uint8 of drawn pictures, drawn once and kept in the cache folder."""
-    world = drawn.draw.__self__
-    spec = json.dumps([PACKING, world.seed, size, drawn.draw.__name__, drawn.keys])
-    return _packed(spec, drawn, size)
+    world = images.draw.__self__
+    spec = json.dumps([PACKING, world.seed, size, images.draw.__name__, images.keys])
+    return _packed(spec, images, size)
 
 
 def cache_folder() -> Path:
@@ -42,7 +42,7 @@ def cache_folder() -> Path:
     return usable(os.environ.get("REIDLAB_CACHE") or Path.home() / ".cache" / "reidlab")
 
 
-def place(spec: str) -> Path:
+def cache_path(spec: str) -> Path:
     """Cache file of what `spec` describes."""
     return cache_folder() / f"{hashlib.sha256(spec.encode()).hexdigest()[:20]}.npy"
 
@@ -65,7 +65,7 @@ def _identities(paths: list[Path]) -> list[list]:
 
 def _packed(spec: str, source: Dataset, size: tuple[int, int]) -> np.ndarray:
     """(N, H, W, 3) uint8, memory-mapped from the cache; made by all cores when absent."""
-    file, shape = place(spec), (len(source), *size, 3)
+    file, shape = cache_path(spec), (len(source), *size, 3)
     kept = _kept(file, shape)
     try:
         if kept is None:
@@ -124,7 +124,7 @@ class _Unusable(Exception):
     """A picture that cannot be used, while others are decoded."""
 
 
-class Drawn(Dataset):
+class SyntheticImages(Dataset):
     """Drawn pictures of one kind of light, by (person, outfit, shot).
 
     Args:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 SPLITS = ("train", "val", "test")
+MODALITIES = ("visible", "infrared")  # numbered 0 and 1 in tensors
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class TextImageData:
 
 
 @dataclass(frozen=True)
-class Pair:
+class CrossModalSplit:
     """One split in both kinds of light. Only drawn training pictures come as two of one shot."""
 
     visible: Split
@@ -83,9 +84,9 @@ class Pair:
 class VisibleInfraredData:
     """Three pairs of splits that share no person."""
 
-    train: Pair
-    val: Pair
-    test: Pair
+    train: CrossModalSplit
+    val: CrossModalSplit
+    test: CrossModalSplit
     source: str
 
     @property

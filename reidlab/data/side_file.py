@@ -8,7 +8,7 @@ every entry is looked at before it is believed.
 import os
 from pathlib import Path
 
-from reidlab.data.caption_parser import split_caption
+from reidlab.data.caption_parser import parse_caption
 from reidlab.data.records import Record
 from reidlab.data.untrusted import broken_text, is_id, shown
 from reidlab.errors import ReidlabError
@@ -66,7 +66,7 @@ def made_record(row: dict, path: str, entry: dict | None) -> Record:
     """A record of a sound annotation; its parts from a sound entry, else from the splitter."""
     captions = tuple(row["captions"])
     if entry is None:
-        parts = [split_caption(caption) for caption in captions]
+        parts = [parse_caption(caption) for caption in captions]
         return Record(path, row["id"], 0, captions,
                       tuple(p.identity for p in parts), tuple(p.clothing for p in parts))
     return Record(path, row["id"], entry.get("camera", 0), captions, tuple(entry["id_captions"]),

@@ -33,7 +33,7 @@ def absolute_source(text: str) -> str:
     Raises:
         ReidlabError: no such layout, no DIR, or one that can be no path.
     """
-    if text == "drawn":
+    if text == "synthetic":
         return text
     name, folder = _parted(text, ALL)
     return f"{name}:{folder}"

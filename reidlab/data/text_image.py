@@ -53,7 +53,7 @@ class Layout:
                               f"{' or '.join(self.annotations)}")
         return found
 
-    def knows_splits(self, annotation: Path) -> bool:
+    def has_splits(self, annotation: Path) -> bool:
         """Whether this annotation file has a ``split`` field."""
         return self.without_splits is None or annotation.name != self.without_splits[0]
 
@@ -64,7 +64,7 @@ class Layout:
         train, val, _ = self.without_splits[1]
         return "train" if row["id"] <= train else "val" if row["id"] <= val else "test"
 
-    def fault(self, row, images: Path, knows_splits: bool) -> str | None:
+    def fault(self, row, images: Path, has_splits: bool) -> str | None:
         """What makes a raw record unusable, if anything."""
         if not isinstance(row, dict):
             return f"an object is needed; got {shown(row)}"
@@ -77,7 +77,7 @@ class Layout:
             return f"{self.path} {fault}"
         if fault := _captions_fault(captions):
             return fault
-        if (knows_splits or "split" in row) and row.get("split") not in self.splits:
+        if (has_splits or "split" in row) and row.get("split") not in self.splits:
             return f"split must be one of {', '.join(self.splits)}; got {shown(row.get('split'))}"
         if "split" not in row and not 1 <= pid <= self.without_splits[1][2]:
             return (f"id {pid} is outside 1 to {self.without_splits[1][2]}, and "
@@ -183,7 +183,7 @@ def read_rows(annotation: Path) -> list:
 
 def row_fault(known: Layout, row, annotation: Path, side: dict) -> str | None:
     """What makes a raw record, or its entry of the side file, unusable, if anything."""
-    fault = known.fault(row, annotation.parent / "imgs", known.knows_splits(annotation))
+    fault = known.fault(row, annotation.parent / "imgs", known.has_splits(annotation))
     if fault or row[known.path] not in side:
         return fault
     fault = entry_fault(side[row[known.path]], len(row["captions"]))

@@ -19,7 +19,7 @@ from reidlab.data.splits import (
 from reidlab.data.untrusted import number
 from reidlab.errors import ReidlabError
 
-Kinds = tuple[list[Record], list[Record]]  # visible and infrared records
+ByModality = tuple[list[Record], list[Record]]  # visible and infrared records
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class SYSU:
         """The files that name the splits."""
         return {split: folder / "exp" / f"{split}_id.txt" for split in ("train", "val", "test")}
 
-    def read(self, folder: Path, trial: int) -> dict[str, Kinds]:
+    def read(self, folder: Path, trial: int) -> dict[str, ByModality]:
         """Records of every split.
 
         Raises:
@@ -57,7 +57,7 @@ class SYSU:
         for path in pictures_directly_in(folder / place):
             yield Record(path=str(place / path.name), pid=pid, camid=camera)
 
-    def write(self, splits: dict[str, Kinds], trial: int) -> tuple[dict, dict[str, str]]:
+    def write(self, splits: dict[str, ByModality], trial: int) -> tuple[dict, dict[str, str]]:
         """Where each record's picture goes, and the text of each list."""
         where, count, known = {}, {}, _numbered(splits, first=1)
         for kinds in splits.values():
@@ -89,7 +89,7 @@ class RegDB:
         return {f"{split}_{kind}": folder / "idx" / f"{split}_{kind}_{trial}.txt"
                 for split in ("train", "test") for kind in ("visible", "thermal")}
 
-    def read(self, folder: Path, trial: int) -> dict[str, Kinds]:
+    def read(self, folder: Path, trial: int) -> dict[str, ByModality]:
         """Records of train and test, as the lists have them."""
         lists = self.lists(folder, trial)
         return {split: tuple(
@@ -97,7 +97,7 @@ class RegDB:
              for line in labelled(lists[f"{split}_{kind}"])]
             for kind, camera in (("visible", 1), ("thermal", 2))) for split in ("train", "test")}
 
-    def write(self, splits: dict[str, Kinds], trial: int) -> tuple[dict, dict[str, str]]:
+    def write(self, splits: dict[str, ByModality], trial: int) -> tuple[dict, dict[str, str]]:
         """Where each record's picture goes, and the text of each list of one trial."""
         where, texts, known = {}, {}, _numbered(splits, first=0)
         for split, kinds in splits.items():
@@ -132,7 +132,7 @@ class LLCM:
         return {name: folder / "idx" / f"{name}.txt" for name in ("train_vis", "train_nir",
                                                                   "test_id")}
 
-    def read(self, folder: Path, trial: int) -> dict[str, Kinds]:
+    def read(self, folder: Path, trial: int) -> dict[str, ByModality]:
         """Training records from the lists, test records from the camera folders.
 
         Raises:
@@ -160,7 +160,7 @@ class LLCM:
                                "…_c01_…, unpack the data set again")
         return Record(path=line.path, pid=pid, camid=int(camera[1]))
 
-    def write(self, splits: dict[str, Kinds], trial: int) -> tuple[dict, dict[str, str]]:
+    def write(self, splits: dict[str, ByModality], trial: int) -> tuple[dict, dict[str, str]]:
         """Where each record's picture goes, and the text of each list."""
         where, texts, known = {}, {}, _numbered(splits, first=1)
         classes = {pid: label for label, pid in enumerate(sorted(
@@ -197,13 +197,13 @@ def infrared_layout(name: str, folder: Path | None = None):
     return INFRARED_LAYOUTS[name]
 
 
-def _numbered(splits: dict[str, Kinds], first: int) -> dict[int, int]:
+def _numbered(splits: dict[str, ByModality], first: int) -> dict[int, int]:
     """Person → number in the exported data set, in the order of persons."""
     people = sorted({r.pid for kinds in splits.values() for kind in kinds for r in kind})
     return {pid: n for n, pid in enumerate(people, start=first)}
 
 
-def read(name: str, folder: Path, trial: int = 1) -> dict[str, Kinds]:
+def read(name: str, folder: Path, trial: int = 1) -> dict[str, ByModality]:
     """Visible and infrared records of each split.
 
     Where a data set has no val split, every tenth training person chooses the checkpoint instead

@@ -1,12 +1,21 @@
 """Image tokens → identity part + clothing part."""
 from reidlab.config import Disentangle
-from reidlab.disentangle.attention import AttentionSplit
-from reidlab.disentangle.projection import MergedSplit, ProjectionSplit, ResidualSplit
-from reidlab.disentangle.queries import QuerySplit
+from reidlab.disentangle.attention import AttentionDisentangler
+from reidlab.disentangle.projection import (
+    MergedDisentangler,
+    ProjectionDisentangler,
+    ResidualDisentangler,
+)
+from reidlab.disentangle.queries import QueryDisentangler
 from reidlab.errors import ReidlabError
 
-DISENTANGLERS = {"projection": ProjectionSplit, "merged": MergedSplit, "residual": ResidualSplit,
-                 "attention": AttentionSplit, "queries": QuerySplit}
+DISENTANGLERS = {
+    "projection": ProjectionDisentangler,
+    "merged": MergedDisentangler,
+    "residual": ResidualDisentangler,
+    "attention": AttentionDisentangler,
+    "queries": QueryDisentangler,
+}
 
 
 def build_disentangler(config: Disentangle, dim: int, grid: tuple[int, int] = (6, 3)):
@@ -15,5 +24,5 @@ def build_disentangler(config: Disentangle, dim: int, grid: tuple[int, int] = (6
         raise ReidlabError(
             f"unknown disentangle.name {config.name!r}; known: {', '.join(DISENTANGLERS)}")
     if config.name == "attention":
-        return AttentionSplit(config, dim, grid)
+        return AttentionDisentangler(config, dim, grid)
     return DISENTANGLERS[config.name](config, dim)

@@ -6,7 +6,7 @@ batch comes first everywhere.
 from torch import Tensor, nn
 
 from reidlab.config import Disentangle
-from reidlab.disentangle.gate import GatedSplit, SplitFeatures
+from reidlab.disentangle.gate import DisentangledFeatures, GatedDisentangler
 from reidlab.disentangle.mixers import build_attention, build_mixer
 from reidlab.encoders.pooling import attend, build_pooling
 
@@ -37,7 +37,7 @@ class Branch(nn.Module):
         return x
 
 
-class AttentionSplit(nn.Module):
+class AttentionDisentangler(nn.Module):
     """Identity and clothing from all tokens, as the notes have it.
 
     Note 003: one self- and one cross-attention layer a branch, the self-attention residual taken
@@ -58,7 +58,7 @@ class AttentionSplit(nn.Module):
         self.cloth_norms = nn.ModuleList(nn.LayerNorm(dim) for _ in layers)
         self.identity_pool = build_pooling(config.pooling, dim)
         self.cloth_pool = build_pooling(config.pooling, dim)
-        self.gate = GatedSplit(dim, config.gate)
+        self.gate = GatedDisentangler(dim, config.gate)
 
     def branches(self, tokens: Tensor, maps: dict | None = None) -> tuple[Tensor, Tensor]:
         """Both branches before pooling, (B, N, D) each."""
@@ -73,7 +73,7 @@ class AttentionSplit(nn.Module):
             identity, cloth = id_norm(identity + read_by_id), cloth_norm(cloth + read_by_cloth)
         return identity, cloth
 
-    def forward(self, tokens: Tensor, want_maps: bool = False) -> SplitFeatures:
+    def forward(self, tokens: Tensor, want_maps: bool = False) -> DisentangledFeatures:
         """(B, N, D) → two (B, D), the gate (B, D), and maps (B, heads, N, N) on request: one for
         each layer that weighs tokens, self layers first."""
         maps = {"identity": [], "cloth": []} if want_maps else None

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 
-class SplitFeatures(NamedTuple):
+class DisentangledFeatures(NamedTuple):
     """Two factors of B pictures.
 
     Attributes:
@@ -34,7 +34,7 @@ class _Spread(nn.Module):
         return x.repeat_interleave(-(-self.dim // x.shape[-1]), dim=-1)[:, :self.dim]
 
 
-class GatedSplit(nn.Module):
+class GatedDisentangler(nn.Module):
     """Give each channel to identity or to clothing by a learned share.
 
     What identity keeps, clothing loses: ``identity = g · a``, ``cloth = (1 − g) · b``.
@@ -57,6 +57,6 @@ class GatedSplit(nn.Module):
             "multihead": lambda: nn.Sequential(nn.Linear(2 * dim, 8), _Spread(dim)),
         }[kind]()
 
-    def forward(self, identity: Tensor, cloth: Tensor) -> SplitFeatures:
+    def forward(self, identity: Tensor, cloth: Tensor) -> DisentangledFeatures:
         gate = self.to_gate(torch.cat([identity, cloth], dim=-1)).sigmoid()  # (B, D)
-        return SplitFeatures(gate * identity, (1 - gate) * cloth, gate)
+        return DisentangledFeatures(gate * identity, (1 - gate) * cloth, gate)

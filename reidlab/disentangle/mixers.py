@@ -147,7 +147,7 @@ class PerformerAttention(_Projected):
 
 
 class LinformerAttention(_Projected):
-    """Keys and values are first mixed down to `rank` learned summaries of all tokens.
+    """Keys and values are first mixed down to `retrieval_metrics` learned summaries of all tokens.
 
     Args:
         dim: width D; heads: H.

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from reidlab.config import Disentangle
 from reidlab.config.text_image import MERGED_WIDTH
-from reidlab.disentangle.gate import SplitFeatures
+from reidlab.disentangle.gate import DisentangledFeatures
 from reidlab.disentangle.reversal import reverse_gradient
 from reidlab.encoders.pooling import build_pooling
 
@@ -36,7 +36,7 @@ class ReversedProjection(nn.Module):
         return (reverse_gradient(x, self.alpha) if self.reversed_ else x).relu()
 
 
-class ProjectionSplit(nn.Module):
+class ProjectionDisentangler(nn.Module):
     """Identity: Linear and ReLU. Clothing: `ReversedProjection`.
 
     Args:
@@ -57,13 +57,13 @@ class ProjectionSplit(nn.Module):
         """(B, D) → (B, identity width)."""
         return nn.Sequential(nn.Linear(dim, dim), nn.ReLU())
 
-    def forward(self, tokens: Tensor, want_maps: bool = False) -> SplitFeatures:
+    def forward(self, tokens: Tensor, want_maps: bool = False) -> DisentangledFeatures:
         """(B, N, D) → (B, identity width) and (B, D); there are no maps."""
         pooled = self.pool(tokens)
-        return SplitFeatures(self.identity(pooled), self.cloth(pooled))
+        return DisentangledFeatures(self.identity(pooled), self.cloth(pooled))
 
 
-class MergedSplit(ProjectionSplit):
+class MergedDisentangler(ProjectionDisentangler):
     """Identity goes down to the retrieval width in one network, and is classified there.
 
     Its last BatchNorm and ReLU confine identity vectors to the positive orthant (findings m).
@@ -96,7 +96,7 @@ class ResidualBlock(nn.Module):
         return x + self.block(x)
 
 
-class ResidualSplit(ProjectionSplit):
+class ResidualDisentangler(ProjectionDisentangler):
     """Identity through two residual blocks; their sums are cut by a ReLU, as the note has it.
 
     Source: note 000 §2.

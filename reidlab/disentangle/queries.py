@@ -5,11 +5,11 @@ Shapes: B batch, N image tokens, D width.
 from torch import Tensor, nn
 
 from reidlab.config import Disentangle
-from reidlab.disentangle.gate import SplitFeatures
+from reidlab.disentangle.gate import DisentangledFeatures
 from reidlab.encoders.pooling import QueryPool
 
 
-class QuerySplit(nn.Module):
+class QueryDisentangler(nn.Module):
     """Identity and clothing each read the tokens once and never each other.
 
     Cross-attention and gate are left out on purpose: from perfectly separate inputs, one untrained
@@ -21,9 +21,9 @@ class QuerySplit(nn.Module):
         self.identity_width = dim
         self.identity, self.cloth = (QueryPool(dim, config.heads, config.dropout) for _ in range(2))
 
-    def forward(self, tokens: Tensor, want_maps: bool = False) -> SplitFeatures:
+    def forward(self, tokens: Tensor, want_maps: bool = False) -> DisentangledFeatures:
         """(B, N, D) → two (B, D); maps are (B, heads, 1, N)."""
         maps = {"identity": [], "cloth": []} if want_maps else None
         of = maps or {"identity": None, "cloth": None}
-        return SplitFeatures(self.identity(tokens, of["identity"]),
+        return DisentangledFeatures(self.identity(tokens, of["identity"]),
                              self.cloth(tokens, of["cloth"]), None, maps)

@@ -121,7 +121,7 @@ def _interval(values: list[float]) -> dict:
 def markdown(table: dict) -> str:
     """One row a score, one column a design: mean and half the 95 % interval over seeds."""
     names = list(table["designs"])
-    lines = [["score", *names, "A against A"], ["---"] * (len(names) + 2)]
+    lines = [["score", *names, "A/A control"], ["---"] * (len(names) + 2)]
     for title in table["control"]:
         cells = [_cell(title, table["designs"][name].get(title)) for name in names]
         if any(cell != "–" for cell in cells):

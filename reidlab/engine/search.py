@@ -5,15 +5,15 @@ from pathlib import Path
 import numpy as np
 
 from reidlab.config import TextImageExperiment
-from reidlab.data.caption_parser import split_caption
+from reidlab.data.caption_parser import parse_caption
 from reidlab.data.loading import load_split
 from reidlab.data.packing import pack
 from reidlab.data.pictures import pictures_in
 from reidlab.data.records import Split
 from reidlab.errors import ReidlabError
-from reidlab.evaluation.attribution import SIDES, Credit, credit
+from reidlab.evaluation.attribution import SIDES, Attribution, attribute
 from reidlab.evaluation.embeddings import embed, embed_images, embed_texts
-from reidlab.evaluation.text_image import described
+from reidlab.evaluation.text_image import query_outfit_mask
 from reidlab.runs.folder import RunFolder
 from reidlab.tasks import load
 
@@ -84,10 +84,10 @@ class Searcher:
         return [Hit(float(by_id[n] + by_cloth[n]), float(by_id[n]), float(by_cloth[n]),
                     self.paths[n], int(self.pids[n]), np.asarray(self.images[n])) for n in order]
 
-    def explain(self, hit: Hit, text: str) -> dict[str, Credit]:
+    def explain(self, hit: Hit, text: str) -> dict[str, Attribution]:
         """Which word and which patch the two parts of a hit's score come from; λ is not in it."""
         said = dict(zip(SIDES, halves(text), strict=True))
-        return {side: credit(self.model, hit.image, words, side)
+        return {side: attribute(self.model, hit.image, words, side)
                 for side, words in said.items() if words}
 
 
@@ -99,7 +99,7 @@ def halves(text: str) -> tuple[str, str]:
     """
     if not text.strip():
         raise ReidlabError("the description is empty; say something of the person or the clothes")
-    identity, clothing = split_caption(text)
+    identity, clothing = parse_caption(text)
     if not (identity or clothing):
         raise ReidlabError(f"nothing in {text!r:.80} is known to describe a person or clothes; try "
                            "words such as 'a tall man with red hair, wearing a blue coat'")
@@ -143,7 +143,7 @@ def ranked_examples(model, split: Split, count: int = 5, hits: int = 8,
     Returns:
         ``[{"text": caption, "hits": [(picture, score, is the right person), …]}, …]``.
     """
-    keep = np.flatnonzero(described(split.records))
+    keep = np.flatnonzero(query_outfit_mask(split.records))
     found = embed(model, split, pictures=keep)
     queries = np.linspace(0, len(found.picture) - 1, count).astype(int)
     similarity = (found.id_text[queries] @ found.id_image.T

@@ -175,9 +175,9 @@ class _Session:
         self.optimizer.zero_grad()
         accelerator.backward(terms["total"])
         row = {f"loss/{name}": value for name, value in values.items()} | {"lr": rate} | seen
-        if config.clip:
+        if config.max_grad_norm:
             row["gradient/total"] = float(
-                accelerator.clip_grad_norm_(self.parameters, config.clip))
+                accelerator.clip_grad_norm_(self.parameters, config.max_grad_norm))
         self.optimizer.step()
         return row
 
@@ -187,8 +187,9 @@ class _Session:
             people = sorted(set(batch.pid.tolist()))[:8]
             raise ReidlabError(
                 f"loss term {wrong[0]} became {values[wrong[0]]} at step {self.step} (batch of "
-                f"training labels {people}…); lower training.lr or set training.clip, then "
-                "resume from the last checkpoint with the same command")
+                f"training labels {people}…); lower training.lr or set training.max_grad_norm, "
+                "then resume from the last checkpoint with the same command"
+            )
 
     def validate(self) -> dict[str, float]:
         """Scores on the validation people; the best weights are kept."""

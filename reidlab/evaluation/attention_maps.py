@@ -38,7 +38,7 @@ def branch_maps(model, images: np.ndarray) -> dict[str, Tensor]:
     """
     device = model.visual_encoder.device
     with evaluating(model):
-        maps = model.split(to_tensor(images).to(device), want_maps=True)[0].maps
+        maps = model.image_features(to_tensor(images).to(device), want_maps=True)[0].maps
     return {branch: found[-1].float().cpu() for branch, found in (maps or {}).items() if found}
 
 

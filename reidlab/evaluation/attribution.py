@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reidlab.data.packing import to_tensor
-from reidlab.disentangle.queries import QuerySplit
+from reidlab.disentangle.queries import QueryDisentangler
 from reidlab.encoders.pooling import MaskedMean, QueryPool
 from reidlab.errors import ReidlabError
 from reidlab.models.heads import LinearHeads
@@ -23,7 +23,7 @@ SIDES = ("identity", "cloth")
 
 
 @dataclass(frozen=True)
-class Credit:
+class Attribution:
     """What each pair of a word and a patch adds to one score.
 
     Constants (biases, the BatchNorms' means) go to patches by their attention and evenly to words.
@@ -57,7 +57,7 @@ class Credit:
 
 
 @torch.inference_mode()
-def credit(model, image: np.ndarray, text: str, side: str) -> Credit:
+def attribute(model, image: np.ndarray, text: str, side: str) -> Attribution:
     """Share out the score of one picture with one description.
 
     Args:
@@ -75,7 +75,7 @@ def credit(model, image: np.ndarray, text: str, side: str) -> Credit:
         raise ReidlabError(f"no words to share the {side} score among; the description says "
                            "nothing of that side")
     heads = model.id_heads if side == "identity" else model.cloth_heads
-    if not (isinstance(model.disentangle, QuerySplit) and isinstance(heads, LinearHeads)
+    if not (isinstance(model.disentangle, QueryDisentangler) and isinstance(heads, LinearHeads)
             and isinstance(model.text_encoder.pool, MaskedMean)):
         raise ReidlabError("only designs with query pooling, linear heads and mean-pooled text "
                            "have scores that are sums over words and patches; use corrected")
@@ -83,7 +83,7 @@ def credit(model, image: np.ndarray, text: str, side: str) -> Credit:
         return _credit(model, heads, image, text, side)
 
 
-def _credit(model, heads: LinearHeads, image: np.ndarray, text: str, side: str) -> Credit:
+def _credit(model, heads: LinearHeads, image: np.ndarray, text: str, side: str) -> Attribution:
     tokens = model.visual_encoder(to_tensor(image[None]).to(model.visual_encoder.device)
                                   ).last_hidden_state
     patches = _picture_shares(model, tokens, heads, side)                       # (N, E)
@@ -93,7 +93,7 @@ def _credit(model, heads: LinearHeads, image: np.ndarray, text: str, side: str) 
     words = _through(heads.text_head, states / len(states), even)               # (L, E)
     ids = model.text_encoder.tokens.ids(text)
     encoder = model.visual_encoder.config
-    return Credit(
+    return Attribution(
         words=model.text_encoder.tokens.tokenizer.convert_ids_to_tokens(ids),
         pairs=((words / words.sum(dim=0).norm()) @ patches.T).float().cpu().numpy(),
         grid=(image.shape[0] // encoder.patch_size, image.shape[1] // encoder.patch_size))
@@ -104,9 +104,9 @@ def _picture_shares(model, tokens: Tensor, heads: LinearHeads, side: str) -> Ten
     pooled, weights = _pooled_shares(getattr(model.disentangle, side), tokens)
     shares = _through(heads.image_head, pooled, weights)
     shares = shares / shares.sum(dim=0).norm()
-    if side == "identity" and not isinstance(model.id_erasure, nn.Identity):
-        erase, mean = model.id_erasure, weights[:, None] * model.id_erasure.mean
-        shares = (shares - mean) @ erase.keep.T + mean
+    if side == "identity" and not isinstance(model.concept_eraser, nn.Identity):
+        eraser, mean = model.concept_eraser, weights[:, None] * model.concept_eraser.mean
+        shares = (shares - mean) @ eraser.projection.T + mean
         shares = shares / shares.sum(dim=0).norm()
     return shares
 

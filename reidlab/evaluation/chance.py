@@ -16,12 +16,12 @@ def chance(query_ids, gallery_ids, ignore=None, people_once: bool = False) -> di
     """Expected scores when each query's gallery stands in random order.
 
     Args:
-        query_ids, gallery_ids, ignore: as in `rank`.
+        query_ids, gallery_ids, ignore: as in `retrieval_metrics`.
         people_once: R@k counts people, each at the place of their best picture; ``map`` and
             ``minp`` count pictures either way.
 
     Raises:
-        ReidlabError: as `rank`.
+        ReidlabError: as `retrieval_metrics`.
     """
     query_ids, gallery_ids = np.asarray(query_ids), np.asarray(gallery_ids)
     shown = shown_items(query_ids, gallery_ids, ignore)

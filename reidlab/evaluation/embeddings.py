@@ -77,7 +77,9 @@ def embed_images(model, images: np.ndarray, chosen, batch_size: int = 256):
     chosen, identity, cloth, tokens = list(chosen), [], [], []
     with evaluating(model):
         for k in range(0, len(chosen), batch_size):
-            parts, seen = model.split(to_tensor(images[chosen[k:k + batch_size]]).to(device))
+            parts, seen = model.image_features(
+                to_tensor(images[chosen[k : k + batch_size]]).to(device)
+            )
             tokens.append(seen.mean(dim=1).float().cpu())
             for found, vectors in zip((identity, cloth), model.embed(parts), strict=True):
                 found.append(vectors.float().cpu())

@@ -11,7 +11,7 @@ from torch import Tensor
 from reidlab.batches.text_image import Batches
 from reidlab.config import TextImageExperiment
 from reidlab.config.changes import change
-from reidlab.data.loading import draw
+from reidlab.data.loading import synthetic_text_image
 from reidlab.errors import ReidlabError
 from reidlab.losses.text_image import TextImageLoss
 from reidlab.models.text_image import build
@@ -22,7 +22,7 @@ OUTPUTS = {  # field of the output → its name on the chart
     "tokens": "image tokens", "id_embeds": "identity feature", "cloth_embeds": "clothing feature",
     "gate": "gate", "image_embeds": "identity vector", "cloth_image_embeds": "clothing vector",
     "id_text_embeds": "identity text vector", "cloth_text_embeds": "clothing text vector",
-    "id_logits": "names", "token_similarity": "words against patches",
+    "id_logits": "ID logits", "token_similarity": "words against patches",
     "gate_weights": "fusion weights", "fused_embeds": "fused vector"}
 
 
@@ -49,13 +49,13 @@ def flow(experiment: TextImageExperiment, people: int = 16) -> Flow:
         people: drawn for the batch.
 
     Raises:
-        ReidlabError: a design of the other system.
+        ReidlabError: a design of the other task.
     """
     if not isinstance(experiment, TextImageExperiment):
         raise ReidlabError(f"flow charts are drawn of text-image designs; {experiment.name} is a "
                            f"{experiment.task} design")
     small = _small(experiment, people)
-    data = draw(small.data, (small.image.height, small.image.width))
+    data = synthetic_text_image(small.data, (small.image.height, small.image.width))
     batch = Batches(data.train, small)(0, slice(None), "cpu", 1.0)
     model = build(small, data.classes).eval()
     loss = TextImageLoss(small.loss, model.text_encoder.dim, small.heads.embedding,

@@ -65,8 +65,8 @@ def probe(train_features, train_labels, test_features, test_labels, *, kind: str
         drawn = np.concatenate([rows[k] for k in rng.integers(len(rows), size=len(rows))])
         spread.append(_balanced(true[drawn], said[drawn]) - base)
     accuracy = _balanced(true, said)
-    return {"accuracy": accuracy, "chance": base, "above": accuracy - base,
-            "null": float(np.quantile(null, 0.95)),
+    return {"accuracy": accuracy, "chance": base, "above_chance": accuracy - base,
+            "permutation_95": float(np.quantile(null, 0.95)),
             "low": float(np.quantile(spread, 0.025)), "high": float(np.quantile(spread, 0.975))}
 
 
@@ -142,7 +142,7 @@ def probe_matrix(fit: Embeddings, judge: Embeddings) -> dict:
 def _mean(found: list[dict]) -> dict | None:
     """Mean over the factors of one kind; None where all were skipped."""
     return {key: float(np.mean([answer[key] for answer in found]))
-            for key in ("above", "chance", "null")} if found else None
+            for key in ("above_chance", "chance", "permutation_95")} if found else None
 
 
 def _baselines(fit: Embeddings, judge: Embeddings):

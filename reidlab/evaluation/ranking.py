@@ -11,7 +11,7 @@ SCORES = ("r1", "r5", "r10", "map", "minp")
 
 
 @dataclass(frozen=True)
-class RankReport:
+class RetrievalMetrics:
     """Retrieval scores in [0, 1], means over the counted queries.
 
     Attributes:
@@ -45,7 +45,7 @@ class RankReport:
         return dataclasses.asdict(self)
 
 
-def rank(similarity, query_ids, gallery_ids, ignore=None) -> RankReport:
+def retrieval_metrics(similarity, query_ids, gallery_ids, ignore=None) -> RetrievalMetrics:
     """Score a similarity matrix against identities.
 
     Ties: a non-match that ties with a match counts as ranked before it. So the score depends on
@@ -76,9 +76,14 @@ def rank(similarity, query_ids, gallery_ids, ignore=None) -> RankReport:
     if not sum(len(part[0]) for part in parts):
         raise nothing_to_score()
     first, precision, inverse = (np.concatenate(p) for p in zip(*parts, strict=True))
-    return RankReport(*(float((first <= k).mean()) for k in (1, 5, 10)), float(precision.mean()),
-                      float(inverse.mean()), len(first), len(query_ids) - len(first),
-                      len(gallery_ids))
+    return RetrievalMetrics(
+        *(float((first <= k).mean()) for k in (1, 5, 10)),
+        float(precision.mean()),
+        float(inverse.mean()),
+        len(first),
+        len(query_ids) - len(first),
+        len(gallery_ids),
+    )
 
 
 def shown_items(query_ids, gallery_ids, ignore) -> np.ndarray | None:
@@ -114,7 +119,8 @@ def _misfit(similarity, query_ids, gallery_ids, ignore) -> ReidlabError:
 
 
 def _checked(similarity, query_ids, gallery_ids, ignore):
-    """The arguments of `rank` as arrays, and the items shown in place of those ignored."""
+    """The arguments of `retrieval_metrics` as arrays, and the items shown in place of those
+    ignored."""
     similarity = np.asarray(similarity)
     query_ids, gallery_ids = np.asarray(query_ids), np.asarray(gallery_ids)
     if similarity.shape != (query_ids.size, gallery_ids.size) or (
@@ -167,14 +173,18 @@ def with_random_ties(similarity, query_ids, gallery_ids, ignore=None, draws: int
     """Expected scores when ties are broken at random: the mean of some seeded draws.
 
     Args:
-        similarity, query_ids, gallery_ids, ignore: as in `rank`.
+        similarity, query_ids, gallery_ids, ignore: as in `retrieval_metrics`.
 
     Raises:
-        ReidlabError: as `rank`.
+        ReidlabError: as `retrieval_metrics`.
     """
     similarity, query_ids, gallery_ids, _ = _checked(similarity, query_ids, gallery_ids, ignore)
     levels = np.unique(similarity, return_inverse=True)[1].reshape(similarity.shape)
     rng = np.random.default_rng(0)
-    reports = [rank(levels + 0.5 * rng.random(similarity.shape), query_ids, gallery_ids,
-                    ignore).to_dict() for _ in range(draws)]  # noise below one only breaks ties
+    reports = [
+        retrieval_metrics(
+            levels + 0.5 * rng.random(similarity.shape), query_ids, gallery_ids, ignore
+        ).to_dict()
+        for _ in range(draws)
+    ]  # noise below one only breaks ties
     return {name: float(np.mean([r[name] for r in reports])) for name in SCORES}

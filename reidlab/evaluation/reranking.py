@@ -31,14 +31,14 @@ def rerank(model, similarity: np.ndarray, texts: list[str], split: Split, pictur
     with evaluating(model):
         device, best = next(model.parameters()).device, min(best, similarity.shape[1])
         order = np.argsort(-similarity, axis=1, kind="stable")[:, :best]      # (Q, k)
-        tokens = torch.cat([model.split(to_tensor(split.images[pictures[k:k + batch_size]]
+        tokens = torch.cat([model.image_features(to_tensor(split.images[pictures[k:k + batch_size]]
                                                   ).to(device))[1]
                             for k in range(0, len(pictures), batch_size)])
         fits = np.empty(order.shape, np.float32)
         for q in range(0, len(texts), step := max(1, batch_size // best)):
             hits = torch.from_numpy(order[q:q + step]).to(device)
             states, mask = model.text_encoder.states(texts[q:q + step])
-            logits = model.matcher(tokens[hits.flatten()], states.repeat_interleave(best, dim=0),
+            logits = model.itm_head(tokens[hits.flatten()], states.repeat_interleave(best, dim=0),
                                    mask.repeat_interleave(best, dim=0))
             fits[q:q + step] = logits.sigmoid().view(hits.shape).float().cpu().numpy()
         rows = np.arange(len(similarity))[:, None]
@@ -49,8 +49,14 @@ def rerank(model, similarity: np.ndarray, texts: list[str], split: Split, pictur
         return anew
 
 
-def reciprocal_similarity(probes: np.ndarray, gallery: np.ndarray, *, k1: int = 20, k2: int = 6,
-                          weight: float = 0.3) -> np.ndarray:
+def reciprocal_similarity(
+    query_vectors: np.ndarray,
+    gallery: np.ndarray,
+    *,
+    k1: int = 20,
+    k2: int = 6,
+    weight: float = 0.3,
+) -> np.ndarray:
     """Similarity after comparing neighbourhoods.
 
     Every picture is described by the pictures that it and they choose each other among their `k1`
@@ -58,7 +64,7 @@ def reciprocal_similarity(probes: np.ndarray, gallery: np.ndarray, *, k1: int = 
     vectors themselves keeps `weight` of the say.
 
     Args:
-        probes: (Q, D), gallery: (G, D), unit norm.
+        query_vectors: (Q, D), gallery: (G, D), unit norm.
         k1: neighbours looked at; k2: neighbours a description is averaged over.
         weight: in [0, 1]; 1 leaves the ranking as it is.
 
@@ -72,7 +78,7 @@ def reciprocal_similarity(probes: np.ndarray, gallery: np.ndarray, *, k1: int = 
     """
     if not 0 <= weight <= 1:
         raise ReidlabError(f"the weight of the own distance must be in [0, 1]; got {weight}")
-    everyone = np.concatenate([probes, gallery]).astype(np.float32)
+    everyone = np.concatenate([query_vectors, gallery]).astype(np.float32)
     distance = np.maximum(2 - 2 * everyone @ everyone.T, 0)
     distance /= distance.max(axis=0, keepdims=True).clip(min=1e-12)
     distance = distance.T
@@ -92,7 +98,7 @@ def reciprocal_similarity(probes: np.ndarray, gallery: np.ndarray, *, k1: int = 
         described[k, chosen] = nearness / nearness.sum()
     if k2 > 1:
         described = np.stack([described[order[k, :k2]].mean(axis=0) for k in range(count)])
-    queries = len(probes)
+    queries = len(query_vectors)
     overlap = np.empty((queries, count - queries), np.float32)
     for k in range(queries):
         overlap[k] = np.minimum(described[k], described[queries:]).sum(axis=1)

@@ -6,7 +6,7 @@ import numpy as np
 from reidlab.data.records import Split, TextImageData
 from reidlab.evaluation.chance import chance
 from reidlab.evaluation.embeddings import embed
-from reidlab.evaluation.ranking import rank
+from reidlab.evaluation.ranking import retrieval_metrics
 
 
 def shared_people(data: TextImageData) -> dict[tuple[str, str], set[int]]:
@@ -40,7 +40,7 @@ def permuted_queries(similarity: np.ndarray, query_ids: np.ndarray, gallery_ids:
         query_ids, gallery_ids: (Q,) and (G,).
     """
     shuffled = np.random.default_rng(seed).permutation(query_ids)
-    return {"r1": rank(similarity, shuffled, gallery_ids).r1,
+    return {"r1": retrieval_metrics(similarity, shuffled, gallery_ids).r1,
             "chance": chance(shuffled, gallery_ids)["r1"]}
 
 

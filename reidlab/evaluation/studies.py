@@ -14,8 +14,8 @@ from reidlab.data.packing import to_tensor
 from reidlab.data.records import Split
 from reidlab.evaluation.embeddings import Embeddings, embed
 from reidlab.evaluation.probes import probe, unfit
-from reidlab.evaluation.ranking import rank
-from reidlab.evaluation.text_image import score_as_dressed
+from reidlab.evaluation.ranking import retrieval_metrics
+from reidlab.evaluation.text_image import score_same_clothes
 from reidlab.models.modes import evaluating
 
 
@@ -65,7 +65,7 @@ def robustness(model, split: Split, change: Callable[[np.ndarray, float], np.nda
     found = []
     for dose in doses:
         changed = embed(model, replace(split, images=change(split.images, dose)))
-        report = rank(*score_as_dressed(changed, cloth_weight)["text_to_image"])
+        report = retrieval_metrics(*score_same_clothes(changed, cloth_weight)["text_to_image"])
         found.append({"dose": dose, "r1": report.r1, "map": report.map})
     return found
 
@@ -79,7 +79,7 @@ def _pictures(model, images: np.ndarray) -> Tensor:
 def mean_gate(model, images: np.ndarray) -> float:
     """Mean share that the disentangling gate gives identity, over pictures and channels."""
     with evaluating(model):
-        return model.split(_pictures(model, images))[0].gate.mean().item()
+        return model.image_features(_pictures(model, images))[0].gate.mean().item()
 
 
 @torch.inference_mode()
@@ -112,7 +112,7 @@ def layer_features(model, images: np.ndarray, batch_size: int = 256) -> dict[str
     try:
         with evaluating(model):
             for k in range(0, len(images), batch_size):
-                _, tokens = model.split(_pictures(model, images[k:k + batch_size]))
+                _, tokens = model.image_features(_pictures(model, images[k:k + batch_size]))
                 kept.setdefault("tokens", []).append(tokens.mean(dim=1).float().cpu())
     finally:
         for hook in hooks:
@@ -131,7 +131,7 @@ def layer_probes(model, fit: Split, judge: Split,
     told = {factor: [[r.factors.get(factor) for r in split.records] for split in (fit, judge)]
             for factor in factors}
     return {layer: {factor: probe(learned[layer], known, seen[layer], asked,
-                                  permutations=1)["above"]
+                                  permutations=1)["above_chance"]
                     for factor, (known, asked) in told.items() if not unfit(known, asked)}
             for layer in learned}
 
@@ -140,7 +140,7 @@ def similar_by_clothes(found: Embeddings, cloth_weights: tuple[float, ...]) -> l
     """R1 as dressed for each weight λ of the clothing clue; λ = 0 is the ranking by identity."""
     scores = []
     for weight in cloth_weights:
-        report = rank(*score_as_dressed(found, weight)["text_to_image"])
+        report = retrieval_metrics(*score_same_clothes(found, weight)["text_to_image"])
         scores.append({"cloth_weight": weight, "r1": report.r1, "map": report.map})
     return scores
 

@@ -1,18 +1,18 @@
 """Reports in, one Markdown table out: the numbers, with chance and ceiling beside them."""
 
 ROWS = (  # title, table, direction
-    ("as dressed, text → image", "as_dressed", "text_to_image"),
-    ("as dressed, best hits re-ranked", "as_dressed_reranked", "text_to_image"),
-    ("as dressed, image → text", "as_dressed", "image_to_text"),
-    ("as dressed, id caption only", "as_dressed_id_only", "text_to_image"),
-    ("other outfits, id caption → image", "any_clothes", "text_to_image"),
-    ("other outfits, image → image", "across_outfits", "image_to_image"),
+    ("same clothes, text → image", "same_clothes", "text_to_image"),
+    ("same clothes, best hits re-ranked", "same_clothes_reranked", "text_to_image"),
+    ("same clothes, image → text", "same_clothes", "image_to_text"),
+    ("same clothes, ID caption only", "same_clothes_id_only", "text_to_image"),
+    ("clothes-changing, ID caption → image", "clothes_changing", "text_to_image"),
+    ("clothes-changing, image → image", "clothes_changing", "image_to_image"),
 )
 SCORES = (("R1", "r1"), ("R5", "r5"), ("R10", "r10"), ("mAP", "map"), ("mINP", "minp"))
 
 
 def text_image(reports: list[dict], split: str = "test") -> str:
-    """Retrieval, lures and the probe matrix of one or several text-image runs.
+    """Retrieval and the probe matrix of one or several text-image runs.
 
     Args:
         reports: of `evaluate`.
@@ -31,7 +31,7 @@ def kept(report: dict) -> dict:
     """The part of a report that tables and claims read, with all that a number needs to be
     believed: what is committed beside a table."""
     names = ("preset", "task", "size", "seed", "data", "fingerprint", "counts", "protocol",
-             "classification", "dependence", "parameters", "versions", "commit", "started")
+             "identification", "dependence", "parameters", "versions", "commit", "started")
     probed = report.get("probes") or {}
     return {name: report[name] for name in names if name in report} | {
         "tables": {"test": report["tables"]["test"]},
@@ -41,7 +41,7 @@ def kept(report: dict) -> dict:
 
 def retrieval(reports: list[dict], split: str = "test") -> str:
     """One row a design and table."""
-    head = ["query → gallery", "design", *(name for name, _ in SCORES), "lure", "queries",
+    head = ["query → gallery", "design", *(name for name, _ in SCORES), "same outfit @1", "queries",
             "gallery", "chance R1", "ceiling R1"]
     rows = []
     for title, table, direction in ROWS:
@@ -51,7 +51,7 @@ def retrieval(reports: list[dict], split: str = "test") -> str:
                 continue
             ceiling = found.get("ceiling", {}).get("r1")
             rows.append([title, name_of(report), *(f"{100 * found[key]:.1f}" for _, key in SCORES),
-                         _percent(found.get("lure_rate")), str(found["queries"]),
+                         _percent(found.get("same_outfit_at_1")), str(found["queries"]),
                          str(found["gallery"]), f"{100 * found['chance']['r1']:.1f}",
                          _percent(ceiling)])
     return _grid(head, rows)
@@ -59,7 +59,7 @@ def retrieval(reports: list[dict], split: str = "test") -> str:
 
 def visible_infrared(reports: list[dict], split: str = "test") -> str:
     """One row a design and direction, and under the table the protocols that were used."""
-    head = ["probe → gallery", "design", *(name for name, _ in SCORES), "probes", "gallery",
+    head = ["query → gallery", "design", *(name for name, _ in SCORES), "queries", "gallery",
             "chance R1"]
     rows, protocols = [], {}
     for title, key in (("infrared → visible", "infrared_to_visible"),
@@ -102,7 +102,7 @@ def name_of(report: dict) -> str:
 
 
 def _above(found: dict | None) -> str:
-    return "–" if found is None else f"{found['above']:+.3f} ({found['null']:.3f})"
+    return "–" if found is None else f"{found['above_chance']:+.3f} ({found['permutation_95']:.3f})"
 
 
 def _percent(value: float | None) -> str:

@@ -12,13 +12,14 @@ from reidlab.evaluation.chance import chance
 from reidlab.evaluation.dependence import dependence, permutation_level
 from reidlab.evaluation.embeddings import Embeddings, embed
 from reidlab.evaluation.probes import probe_matrix
-from reidlab.evaluation.ranking import rank, with_random_ties
+from reidlab.evaluation.ranking import retrieval_metrics, with_random_ties
 from reidlab.evaluation.reranking import rerank
 
-NAMED = ("sex", "build", "height", "skin", "hair_colour", "hair_style", "beard", "glasses")
+IDENTITY_TRAITS = ("sex", "build", "height", "skin", "hair_colour", "hair_style", "beard",
+                   "glasses")
 
 
-def described(records: list[Record]) -> np.ndarray:
+def query_outfit_mask(records: list[Record]) -> np.ndarray:
     """(N,) bool: pictures in the outfit of their person's first record.
 
     Where outfits are unknown every picture counts, as the public protocols have it.
@@ -28,9 +29,9 @@ def described(records: list[Record]) -> np.ndarray:
                      for r in records])
 
 
-def score_as_dressed(found: Embeddings, cloth_weight: float) -> dict:
+def score_same_clothes(found: Embeddings, cloth_weight: float) -> dict:
     """Text → image and image → text where people wear what the caption describes."""
-    keep = described(found.records)
+    keep = query_outfit_mask(found.records)
     images, texts = np.flatnonzero(keep), np.flatnonzero(keep[found.picture])
     similarity = (found.id_text[texts] @ found.id_image[images].T
                   + cloth_weight * found.cloth_text[texts] @ found.cloth_image[images].T)
@@ -42,60 +43,59 @@ def score_as_dressed(found: Embeddings, cloth_weight: float) -> dict:
 def tables(found: Embeddings, cloth_weight: float) -> dict:
     """Every retrieval table of a split.
 
-    ``as_dressed`` scores identity and clothing together, ``as_dressed_id_only`` the same with
-    λ = 0. Where outfits are known: ``any_clothes`` asks with an id caption for the person in
-    other outfits, ``across_outfits`` with a picture; both count lures, hits on somebody else in
-    the very outfit of the query.
+    ``same_clothes`` scores identity and clothing together, ``same_clothes_id_only`` identity
+    alone (λ = 0). Where outfits are known, ``clothes_changing`` asks for the person in other
+    outfits: ``text_to_image`` with an ID caption, ``image_to_image`` with a picture. Both count
+    how often the first hit is a same-outfit distractor.
 
     Returns:
-        ``{table: {direction: {r1, …, chance: {…}, ceiling: {…}, lure_rate}}}``; ceilings and
-        lures only where factors and outfits are known.
+        ``{table: {direction: {r1, …, chance: {…}, ceiling: {…}, same_outfit_at_1}}}``; ceilings
+        only where factors are known, ``same_outfit_at_1`` only under ``clothes_changing``.
     """
     out = {}
-    for name, weight in (("as_dressed", cloth_weight), ("as_dressed_id_only", 0.0)):
+    for name, weight in (("same_clothes", cloth_weight), ("same_clothes_id_only", 0.0)):
         out[name] = {direction: _scored(*asked) for direction, asked in
-                     score_as_dressed(found, weight).items()}
-    keep, records = described(found.records), found.records
+                     score_same_clothes(found, weight).items()}
+    keep, records = query_outfit_mask(found.records), found.records
     known = all(r.factors for r in records)
     images, texts = np.flatnonzero(keep), np.flatnonzero(keep[found.picture])
     if known:
         agree = _agreement(found, texts, images, ("person/", "outfit/"))
         by_id = _agreement(found, texts, images, ("person/",))
-        for name, reach in (("as_dressed", agree), ("as_dressed_id_only", by_id)):
+        for name, reach in (("same_clothes", agree), ("same_clothes_id_only", by_id)):
             _add_ceiling(out[name]["text_to_image"], reach, *_ids(found, texts, images))
             _add_ceiling(out[name]["image_to_text"], reach.T, *_ids(found, texts, images)[::-1])
     others = np.flatnonzero(~keep)
     if not len(others):
         return out
+    pids, outfits = found.pids, found.outfits
     asked, wanted = _ids(found, texts, others)
-    similarity = found.id_text[texts] @ found.id_image[others].T
-    out["any_clothes"] = {"text_to_image": _scored(similarity, asked, wanted)
-                          | {"lure_rate": lure_rate(similarity, found.outfits[
-                              found.picture[texts]], found.outfits[others])}}
-    similarity = found.id_image[images] @ found.id_image[others].T
-    pids = found.pids
-    out["across_outfits"] = {"image_to_image": _scored(similarity, pids[images], pids[others])
-                             | {"lure_rate": lure_rate(similarity, found.outfits[images],
-                                                       found.outfits[others])}}
+    by_text = found.id_text[texts] @ found.id_image[others].T
+    by_image = found.id_image[images] @ found.id_image[others].T
+    changing = out["clothes_changing"] = {
+        "text_to_image": _scored(by_text, asked, wanted) | {"same_outfit_at_1": same_outfit_at_1(
+            by_text, outfits[found.picture[texts]], outfits[others])},
+        "image_to_image": _scored(by_image, pids[images], pids[others]) | {
+            "same_outfit_at_1": same_outfit_at_1(by_image, outfits[images], outfits[others])}}
     if known:
-        _add_ceiling(out["any_clothes"]["text_to_image"],
+        _add_ceiling(changing["text_to_image"],
                      _agreement(found, texts, others, ("person/",)), asked, wanted)
-        traits = _coded([{f"person/{n}": r.factors[f"person/{n}"] for n in NAMED}
+        traits = _coded([{f"person/{n}": r.factors[f"person/{n}"] for n in IDENTITY_TRAITS}
                          for r in records])
         same = sum((traits[images, k][:, None] == traits[others, k]).astype(np.int16)
                    for k in range(traits.shape[1]))
-        _add_ceiling(out["across_outfits"]["image_to_image"], same, pids[images], pids[others])
+        _add_ceiling(changing["image_to_image"], same, pids[images], pids[others])
     return out
 
 
-def id_accuracy(found: Embeddings) -> dict:
+def nearest_centroid_accuracy(found: Embeddings) -> dict:
     """Naming unseen people: each picture in another outfit goes to the person whose mean identity
     vector, over the pictures in the described outfit, is nearest.
 
     Returns:
         ``accuracy``, ``chance``, ``people``, ``pictures``; empty where outfits are unknown.
     """
-    keep, pids = described(found.records), found.pids
+    keep, pids = query_outfit_mask(found.records), found.pids
     if keep.all():
         return {}
     people, group = np.unique(pids[keep], return_inverse=True)
@@ -107,7 +107,7 @@ def id_accuracy(found: Embeddings) -> dict:
             "people": len(people), "pictures": int((~keep).sum())}
 
 
-def lure_rate(similarity: np.ndarray, query_outfits: np.ndarray, gallery_outfits: np.ndarray
+def same_outfit_at_1(similarity: np.ndarray, query_outfits: np.ndarray, gallery_outfits: np.ndarray
               ) -> float:
     """Share of queries whose best hit wears the query's outfit, in a gallery where the person
     asked for never does: every such hit is somebody else."""
@@ -116,7 +116,7 @@ def lure_rate(similarity: np.ndarray, query_outfits: np.ndarray, gallery_outfits
 
 def validation_pictures(split: Split) -> np.ndarray:
     """Pictures that a look at the validation split needs: those of the as-dressed table."""
-    return np.flatnonzero(described(split.records))
+    return np.flatnonzero(query_outfit_mask(split.records))
 
 
 def _ids(found: Embeddings, texts: np.ndarray, images: np.ndarray):
@@ -124,7 +124,7 @@ def _ids(found: Embeddings, texts: np.ndarray, images: np.ndarray):
 
 
 def _scored(similarity, query_ids, gallery_ids) -> dict:
-    return rank(similarity, query_ids, gallery_ids).to_dict() | {
+    return retrieval_metrics(similarity, query_ids, gallery_ids).to_dict() | {
         "chance": chance(query_ids, gallery_ids)}
 
 
@@ -163,36 +163,35 @@ def text_image_scores(experiment: TextImageExperiment, model, data: TextImageDat
         "protocol": {
             "score": f"cos(id) + {weight:g} * cos(cloth)", "similarity": "float32 cosine",
             "ties": "a tied non-match counts first", "checkpoint": "best mAP on val",
-            "as_dressed": "query: id and cloth caption; gallery: one outfit a person",
-            "any_clothes": "query: id caption; gallery: the person's other outfits",
-            "across_outfits": "query: picture; gallery: the person's other outfits",
+            "same_clothes": "query: id and cloth caption; gallery: one outfit a person",
+            "clothes_changing": "query: id caption or picture; gallery: the person's other outfits",
             "probes": "fitted on val people, judged on test people"},
         "counts": {name: {"people": len(set(split.pids.tolist())), "pictures": len(split.records)}
                    for name, split in (("train", data.train), ("val", data.val),
                                        ("test", data.test))},
         "tables": {"val": tables(val, weight), "test": tables(test, weight)},
-        "classification": id_accuracy(test),
+        "identification": nearest_centroid_accuracy(test),
         "probes": probe_matrix(val, test),
         "dependence": _dependence(test),
     }
-    if model.matcher is not None:
+    if model.itm_head is not None:
         for name, embedded, split in (("val", val, data.val), ("test", test, data.test)):
             table = found["tables"][name]
-            table["as_dressed_reranked"] = _reranked(model, embedded, split, experiment.scoring)
-            if "ceiling" in (plain := table["as_dressed"]["text_to_image"]):
-                table["as_dressed_reranked"]["text_to_image"]["ceiling"] = plain["ceiling"]
+            table["same_clothes_reranked"] = _reranked(model, embedded, split, experiment.scoring)
+            if "ceiling" in (plain := table["same_clothes"]["text_to_image"]):
+                table["same_clothes_reranked"]["text_to_image"]["ceiling"] = plain["ceiling"]
     return found
 
 
 def _reranked(model, found: Embeddings, split: Split, scoring: Scoring) -> dict:
     """The as-dressed table, text to image, after the matcher looked at the best hits."""
-    keep = described(found.records)
+    keep = query_outfit_mask(found.records)
     texts, pictures = np.flatnonzero(keep[found.picture]), np.flatnonzero(keep)
-    similarity, asked, wanted = score_as_dressed(found, scoring.cloth_weight)["text_to_image"]
+    similarity, asked, wanted = score_same_clothes(found, scoring.cloth_weight)["text_to_image"]
     said = [(found.records[found.picture[t]], found.caption[t]) for t in texts]
     said = [f"{r.id_captions[c]} {r.cloth_captions[c]}".strip() for r, c in said]
-    anew = rerank(model, similarity, said, split, pictures, scoring.rerank, scoring.match_weight)
-    return {"text_to_image": rank(anew, asked, wanted).to_dict()
+    anew = rerank(model, similarity, said, split, pictures, scoring.rerank, scoring.itm_weight)
+    return {"text_to_image": retrieval_metrics(anew, asked, wanted).to_dict()
             | {"chance": chance(asked, wanted)}}
 
 

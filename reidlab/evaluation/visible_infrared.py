@@ -1,6 +1,6 @@
 """The scores of a visible-infrared run: who asks whom, from which cameras, how often drawn.
 
-Shapes: N pictures, D width, Q probes, G gallery pictures, P people in the gallery.
+Shapes: N pictures, D width, Q queries, G gallery pictures, P people in the gallery.
 """
 from dataclasses import asdict, dataclass
 
@@ -12,11 +12,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from reidlab.config import VisibleInfraredExperiment
 from reidlab.data.packing import to_tensor
-from reidlab.data.records import Pair, Record, VisibleInfraredData
+from reidlab.data.records import CrossModalSplit, Record, VisibleInfraredData
 from reidlab.encoders.dual_vit import INFRARED, VISIBLE
 from reidlab.errors import ReidlabError
 from reidlab.evaluation.chance import chance
-from reidlab.evaluation.ranking import rank
+from reidlab.evaluation.ranking import retrieval_metrics
 from reidlab.evaluation.reranking import reciprocal_similarity
 from reidlab.losses.metric import modality_gap
 from reidlab.losses.orthogonality import between_views
@@ -31,11 +31,11 @@ class Protocol:
         data: whose convention.
         direction: ``infrared_to_visible`` or ``visible_to_infrared``.
         gallery_cameras: cameras a gallery picture may come from; None for all.
-        shots: gallery pictures for each person, or each person and camera; None takes all.
-        by_camera: draw `shots` from each camera a person was seen by.
+        gallery_shots: gallery pictures for each person, or each person and camera; None takes all.
+        by_camera: draw `gallery_shots` from each camera a person was seen by.
         trials: galleries drawn; scores are their means.
-        skipped: (probe camera, gallery camera): pictures of that camera are not shown to it.
-        same_camera: whether a probe sees its own person in its own camera.
+        skipped: (query camera, gallery camera): pictures of that camera are not shown to it.
+        same_camera: whether a query sees its own person in its own camera.
         people_once: R@k counts people, each by their best picture, instead of pictures.
         mirror: a picture's vector is averaged with that of its mirror image.
         channels: a visible picture is read once a colour channel, each as a grey picture, and the
@@ -45,7 +45,7 @@ class Protocol:
     data: str
     direction: str
     gallery_cameras: tuple[int, ...] | None = None
-    shots: int | None = 1
+    gallery_shots: int | None = 1
     by_camera: bool = False
     trials: int = 10
     skipped: tuple[tuple[int, int], ...] = ()
@@ -55,12 +55,12 @@ class Protocol:
     channels: bool = False
 
     def __str__(self) -> str:
-        gallery = "all pictures" if self.shots is None else (
-            f"{self.shots} a person" + (" and camera" if self.by_camera else ""))
+        gallery = "all pictures" if self.gallery_shots is None else (
+            f"{self.gallery_shots} a person" + (" and camera" if self.by_camera else ""))
         rules = [f"{self.data}, {self.direction.replace('_to_', ' → ')}", f"gallery {gallery}"]
         if self.gallery_cameras:
             rules.append("gallery cameras " + ", ".join(map(str, self.gallery_cameras)))
-        rules += [f"probes of camera {a} skip gallery camera {b}" for a, b in self.skipped]
+        rules += [f"queries of camera {a} skip gallery camera {b}" for a, b in self.skipped]
         if not self.same_camera:
             rules.append("same person in the same camera skipped")
         if self.people_once:
@@ -69,17 +69,17 @@ class Protocol:
                                           ("colour channels averaged", self.channels)) if said]
         return "; ".join([*rules, f"{self.trials} trial{'s' if self.trials > 1 else ''}"])
 
-    def looks(self, image: Tensor, modality: int) -> list[Tensor]:
+    def tta_images(self, image: Tensor, modality: int) -> list[Tensor]:
         """The pictures whose vectors are averaged: (B, 3, H, W) → each (B, 3 or 1, H, W)."""
         grey = self.channels and modality == VISIBLE
         seen = list(image.split(1, dim=1)) if grey else [image]
-        return seen + [look.flip(-1) for look in seen] if self.mirror else seen
+        return seen + [image_seen.flip(-1) for image_seen in seen] if self.mirror else seen
 
     def gallery(self, records: list[Record], trial: int, seed: int = 0) -> np.ndarray:
         """Indices of one trial's gallery among `records`."""
         allowed = [k for k, r in enumerate(records)
                    if self.gallery_cameras is None or r.camid in self.gallery_cameras]
-        if self.shots is None:
+        if self.gallery_shots is None:
             return np.array(allowed, np.int64)
         groups: dict[tuple, list[int]] = {}
         for k in allowed:
@@ -87,16 +87,16 @@ class Protocol:
             groups.setdefault(key, []).append(k)
         rng = np.random.default_rng([seed, trial])
         return np.array([k for key in sorted(groups)
-                         for k in rng.permutation(groups[key])[:self.shots]], np.int64)
+                         for k in rng.permutation(groups[key])[:self.gallery_shots]], np.int64)
 
-    def ignored(self, probes: list[Record], gallery: list[Record]) -> np.ndarray:
-        """(Q, G) bool: gallery pictures that a probe is not shown."""
-        asking, shown = (np.array([r.camid for r in rows]) for rows in (probes, gallery))
-        out = np.zeros((len(probes), len(gallery)), bool)
+    def ignored(self, queries: list[Record], gallery: list[Record]) -> np.ndarray:
+        """(Q, G) bool: gallery pictures that a query is not shown."""
+        asking, shown = (np.array([r.camid for r in rows]) for rows in (queries, gallery))
+        out = np.zeros((len(queries), len(gallery)), bool)
         for a, b in self.skipped:
             out |= (asking == a)[:, None] & (shown == b)[None, :]
         if not self.same_camera:
-            who, whom = (np.array([r.pid for r in rows]) for rows in (probes, gallery))
+            who, whom = (np.array([r.pid for r in rows]) for rows in (queries, gallery))
             out |= (who[:, None] == whom) & (asking[:, None] == shown)
         return out
 
@@ -112,8 +112,13 @@ def protocol(experiment: VisibleInfraredExperiment, direction: str | None = None
     """
     scoring, name = experiment.scoring, experiment.data.source.partition(":")[0]
     direction = direction or scoring.direction
-    shared = {"direction": direction, "shots": scoring.shots, "trials": scoring.trials,
-              "mirror": scoring.mirror, "channels": scoring.channels}
+    shared = {
+        "direction": direction,
+        "gallery_shots": scoring.gallery_shots,
+        "trials": scoring.trials,
+        "mirror": scoring.mirror,
+        "channels": scoring.channels,
+    }
     to_visible = direction == "infrared_to_visible"
     if name == "sysu-mm01":
         cameras = ((1, 2, 4, 5) if scoring.search == "all" else (1, 2)) if to_visible else (3, 6)
@@ -122,14 +127,14 @@ def protocol(experiment: VisibleInfraredExperiment, direction: str | None = None
                         skipped=((3, 2),) if to_visible else ((2, 3),), **shared)
     if name == "regdb":
         return Protocol(data=f"RegDB, split {experiment.data.trial}",
-                        **shared | {"shots": None, "trials": 1})
+                        **shared | {"gallery_shots": None, "trials": 1})
     if name == "llcm":
         return Protocol(data="LLCM", by_camera=True, same_camera=False, people_once=True,
                         **shared)
-    return Protocol(data="drawn", **shared)
+    return Protocol(data="synthetic", **shared)
 
 
-def score(similarity: np.ndarray, probes: list[Record], gallery: list[Record], rules: Protocol
+def score(similarity: np.ndarray, queries: list[Record], gallery: list[Record], rules: Protocol
           ) -> dict:
     """R@k, mAP and mINP of one gallery, under the rules.
 
@@ -137,14 +142,14 @@ def score(similarity: np.ndarray, probes: list[Record], gallery: list[Record], r
         similarity: (Q, G), larger is more alike.
 
     Returns:
-        As `RankReport`; with `people_once`, ``r1 r5 r10`` are over people.
+        As `RetrievalMetrics`; with `people_once`, ``r1 r5 r10`` are over people.
 
     Raises:
-        ReidlabError: as `rank`.
+        ReidlabError: as `retrieval_metrics`.
     """
-    asked, shown = (np.array([r.pid for r in rows]) for rows in (probes, gallery))
-    ignore = rules.ignored(probes, gallery)
-    report = rank(similarity, asked, shown, ignore).to_dict()
+    asked, shown = (np.array([r.pid for r in rows]) for rows in (queries, gallery))
+    ignore = rules.ignored(queries, gallery)
+    report = retrieval_metrics(similarity, asked, shown, ignore).to_dict()
     if not rules.people_once:
         return report
     order = np.argsort(shown, kind="stable")
@@ -152,7 +157,7 @@ def score(similarity: np.ndarray, probes: list[Record], gallery: list[Record], r
     seen = np.where(ignore, similarity.min(), similarity)  # never above what a person is shown
     best = np.maximum.reduceat(seen[:, order], first, axis=1)  # (Q, P) best picture of each
     hidden = np.logical_and.reduceat(ignore[:, order], first, axis=1)
-    once = rank(best, asked, people, hidden).to_dict()
+    once = retrieval_metrics(best, asked, people, hidden).to_dict()
     return report | {name: once[name] for name in ("r1", "r5", "r10")}
 
 
@@ -165,21 +170,21 @@ def score_trials(features: dict[str, np.ndarray], records: dict[str, list[Record
         records: ``visible`` and ``infrared`` → N records.
         rules: the protocol.
         seed: of the galleries.
-        similarity: (probe features, gallery features) → (Q, G); dot products by default.
+        similarity: (query features, gallery features) → (Q, G); dot products by default.
 
     Raises:
         ReidlabError: no gallery is left under the rules.
     """
     similarity = similarity or (lambda a, b: a @ b.T)
-    probe, gallery = rules.direction.split("_to_")
-    asking, reports = records[probe], []
+    query, gallery = rules.direction.split("_to_")
+    asking, reports = records[query], []
     for trial in range(rules.trials):
         chosen = rules.gallery(records[gallery], trial, seed)
         if not len(chosen):
             raise ReidlabError(f"no gallery picture under “{rules}”; have cameras "
                                f"{sorted({r.camid for r in records[gallery]})}")
         shown = [records[gallery][k] for k in chosen]
-        reports.append(score(similarity(features[probe], features[gallery][chosen]), asking, shown,
+        reports.append(score(similarity(features[query], features[gallery][chosen]), asking, shown,
                              rules))
         if trial == 0:
             ids = [np.array([r.pid for r in rows]) for rows in (asking, shown)]
@@ -191,26 +196,28 @@ def score_trials(features: dict[str, np.ndarray], records: dict[str, list[Record
                     "protocol": asdict(rules) | {"text": str(rules)}}
 
 
-KINDS = (("visible", VISIBLE), ("infrared", INFRARED))
+NUMBERED = (("visible", VISIBLE), ("infrared", INFRARED))
 DIRECTIONS = ("infrared_to_visible", "visible_to_infrared")
 
 
 @torch.inference_mode()
-def embed_pair(model, pair: Pair, rules: Protocol, batch_size: int = 128
+def embed_modalities(model, pair: CrossModalSplit, rules: Protocol, batch_size: int = 128
                ) -> dict[str, np.ndarray]:
-    """``visible`` and ``infrared`` → (N, D) unit-norm test features, averaged over the looks of
-    the protocol, by a model at rest."""
+    """``visible`` and ``infrared`` → (N, D) unit-norm test features, averaged over the images_seen
+    of the protocol, by a model at rest."""
     device = next(model.parameters()).device
 
     def encode(images: np.ndarray, kind: int) -> np.ndarray:
-        looks = rules.looks(to_tensor(images).to(device), kind)
-        found = torch.stack([model.encode(look, kind).float() for look in looks]).mean(dim=0)
+        images_seen = rules.tta_images(to_tensor(images).to(device), kind)
+        found = torch.stack(
+            [model.encode(image_seen, kind).float() for image_seen in images_seen]
+        ).mean(dim=0)
         return F.normalize(found, dim=-1).cpu().numpy()
 
     with evaluating(model):
         return {name: np.concatenate([encode(images[k:k + batch_size], kind)
                                       for k in range(0, len(images), batch_size)])
-                for name, kind in KINDS for images in [getattr(pair, name).images]}
+                for name, kind in NUMBERED for images in [getattr(pair, name).images]}
 
 
 def visible_infrared_scores(experiment: VisibleInfraredExperiment, model,
@@ -219,14 +226,14 @@ def visible_infrared_scores(experiment: VisibleInfraredExperiment, model,
 
     Returns:
         ``{"counts", "tables": {split: {direction: scores}}, "modality_gap", "view_similarity",
-        "multiplications"}``; scores carry their protocol and chance. ``view_similarity`` is None
+        "macs"}``; scores carry their protocol and chance. ``view_similarity`` is None
         for a design of one view.
     """
     tables = {}
     for split in ("val", "test"):
         pair = getattr(data, split)
-        features = embed_pair(model, pair, protocol(experiment))
-        records = {name: getattr(pair, name).records for name, _ in KINDS}
+        features = embed_modalities(model, pair, protocol(experiment))
+        records = {name: getattr(pair, name).records for name, _ in NUMBERED}
         tables[split] = {}
         for direction in DIRECTIONS:
             rules = protocol(experiment, direction)
@@ -240,11 +247,11 @@ def visible_infrared_scores(experiment: VisibleInfraredExperiment, model,
                      "infrared": len(getattr(data, name).infrared.records)}
               for name in ("train", "val", "test")}
     return {"counts": counts, "tables": tables,
-            "multiplications": multiplications(model, experiment), **_likeness(model, data.test)}
+            "macs": macs(model, experiment), **_likeness(model, data.test)}
 
 
 @torch.inference_mode()
-def _likeness(model, pair: Pair, most: int = 256) -> dict[str, float | None]:
+def _likeness(model, pair: CrossModalSplit, most: int = 256) -> dict[str, float | None]:
     device = next(model.parameters()).device
     every = [images[::max(1, len(images) // most)][:most]
              for images in (pair.visible.images, pair.infrared.images)]
@@ -252,11 +259,11 @@ def _likeness(model, pair: Pair, most: int = 256) -> dict[str, float | None]:
         out = model(*(to_tensor(images).to(device) for images in every))
     rows = out.features[:len(out.modality)]
     return {"modality_gap": modality_gap(rows, out.modality).item(),
-            "view_similarity": (between_views(out.branches).item()
-                                if len(out.branches) > 1 else None)}
+            "view_similarity": (between_views(out.views).item()
+                                if len(out.views) > 1 else None)}
 
 
-def multiplications(model, experiment: VisibleInfraredExperiment) -> float:
+def macs(model, experiment: VisibleInfraredExperiment) -> float:
     """Multiply-adds of one picture's test features: half of torch's count of operations.
 
     Gradients stay on: the counter follows modules by them.

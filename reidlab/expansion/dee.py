@@ -24,22 +24,22 @@ class DilatedView(nn.Module):
         super().__init__()
         kind = nn.Conv2d if grid else nn.Conv1d
         self.grid = grid
-        self.looks = nn.ModuleList(kind(dim, dim // 4, 3, padding=d, dilation=d)
+        self.convolutions = nn.ModuleList(kind(dim, dim // 4, 3, padding=d, dilation=d)
                                    for d in DILATIONS)
         self.out = kind(dim // 4, dim, 1)
 
     def forward(self, tokens: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """(R, N, D) → (R, N, D), and the three looks, (R, N, D/4) each."""
+        """(R, N, D) → (R, N, D), and the three convolutions, (R, N, D/4) each."""
         x = tokens.transpose(1, 2)
         if self.grid:
             x = x.unflatten(2, self.grid)
-        looks = [look(x) for look in self.looks]
-        view = self.out(F.relu(sum(looks) / len(looks)))
-        return view.flatten(2).transpose(1, 2), [o.flatten(2).transpose(1, 2) for o in looks]
+        convolutions = [convolution(x) for convolution in self.convolutions]
+        view = self.out(F.relu(sum(convolutions) / len(convolutions)))
+        return view.flatten(2).transpose(1, 2), [o.flatten(2).transpose(1, 2) for o in convolutions]
 
 
 class DilatedFusion(nn.Module):
-    """The note's DEE: three looks become one view in place of the input; no row is added.
+    """The note's DEE: three convolutions become one view in place of the input; no row is added.
 
     Source: note 004 §2.4.
     """
@@ -51,10 +51,10 @@ class DilatedFusion(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, tokens: Tensor, modality: Tensor) -> Expanded:
-        """(R, N, D), (R,) → tokens (R, N, D); the branches are the three looks."""
-        view, looks = self.view(tokens)
+        """(R, N, D), (R,) → tokens (R, N, D); the views are the three convolutions."""
+        view, convolutions = self.view(tokens)
         return Expanded(self.dropout(view * self.scale),
-                        torch.stack([look.mean(dim=1) for look in looks]))
+                        torch.stack([convolution.mean(dim=1) for convolution in convolutions]))
 
 
 class DilatedExpansion(nn.Module):
@@ -65,10 +65,10 @@ class DilatedExpansion(nn.Module):
 
     def __init__(self, config: Expansion, dim: int, grid: tuple[int, int]):
         super().__init__()
-        self.views = nn.ModuleList(DilatedView(dim, grid) for _ in range(config.branches - 1))
+        self.views = nn.ModuleList(DilatedView(dim, grid) for _ in range(config.views - 1))
 
     def forward(self, tokens: Tensor, modality: Tensor) -> Expanded:
-        """(R, N, D), (R,) → tokens (K·R, N, D), the input among the K branches."""
+        """(R, N, D), (R,) → tokens (K·R, N, D), the input among the K views."""
         sets = [tokens, *(view(tokens)[0] for view in self.views)]
         return Expanded(torch.cat(sets), torch.stack([s.mean(dim=1) for s in sets]),
                         extra=len(self.views))

@@ -1,6 +1,6 @@
 """SS-DEC: several small views, each of another part of the patches.
 
-Shapes: R rows, N patches, D width, K branches.
+Shapes: R rows, N patches, D width, K views.
 """
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ class DroppedTokenViews(nn.Module):
     Patches are dropped whole, in training only, and what is kept is scaled up to keep its mean.
 
     Args:
-        config: branches K, heads, ``drop``, dropout.
+        config: views K, heads, ``drop``, dropout.
         dim: width D.
 
     Source: note 004, suggestion 3; protocols.md §6.
@@ -24,18 +24,18 @@ class DroppedTokenViews(nn.Module):
 
     def __init__(self, config: Expansion, dim: int, grid: tuple[int, int]):
         super().__init__()
-        self.drop, width = config.drop, dim // config.branches
+        self.drop, width = config.drop, dim // config.views
         self.layers = nn.ModuleList(
             nn.TransformerEncoderLayer(dim, config.heads, 2 * dim, config.dropout,
-                                       batch_first=True) for _ in range(config.branches))
+                                       batch_first=True) for _ in range(config.views))
         self.cuts = nn.ModuleList(nn.Linear(dim, width) for _ in self.layers)
-        self.fuse = nn.Linear(width * config.branches, dim)
+        self.fuse = nn.Linear(width * config.views, dim)
         self.norm = nn.LayerNorm(dim)
         self.scale = nn.Parameter(torch.ones(()))
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, tokens: Tensor, modality: Tensor) -> Expanded:
-        """(R, N, D), (R,) → tokens (R, N, D) and K branches of width D / K."""
+        """(R, N, D), (R,) → tokens (R, N, D) and K views of width D / K."""
         views = [cut(layer(self.holes(tokens)))
                  for layer, cut in zip(self.layers, self.cuts, strict=True)]
         found = self.norm(self.fuse(torch.cat(views, dim=-1)) + tokens)

@@ -33,13 +33,13 @@ class BatchFirstForgotten(nn.Module):
 class HeadViews(nn.Module):
     """T-MHEE with its heads as views: ``MHA(x) = Σ headᵢ Wᵢ + b``, one summand a view.
 
-    Summed with equal shares, this is `nn.MultiheadAttention` over patches, added to the tokens
+    Summed with equal weights, this is `nn.MultiheadAttention` over patches, added to the tokens
     behind a LayerNorm, as in the layers around it. A LayerNorm after the sum, as the note has it,
     keeps both kinds of light apart for hundreds of steps (docs/log.md). Options: heads that
-    exchange what they saw, and shares that depend on the modality.
+    exchange what they saw, and weights that depend on the modality.
 
     Args:
-        config: heads, dropout, ``interaction``, ``shares``.
+        config: heads, dropout, ``interaction``, ``learned_view_weights``.
         dim: width D, a multiple of the heads.
 
     Source: note 004, suggestion 1 and its improvements; protocols.md §6.
@@ -52,9 +52,11 @@ class HeadViews(nn.Module):
                                                batch_first=True)
         self.exchange = nn.MultiheadAttention(dim // config.heads, 1, batch_first=True
                                               ) if config.interaction else None
-        self.to_shares = nn.Embedding(2, config.heads) if config.shares else None
-        if self.to_shares is not None:
-            nn.init.zeros_(self.to_shares.weight)
+        self.to_view_weights = (
+            nn.Embedding(2, config.heads) if config.learned_view_weights else None
+        )
+        if self.to_view_weights is not None:
+            nn.init.zeros_(self.to_view_weights.weight)
         self.norm = nn.LayerNorm(dim)
         self.scale = nn.Parameter(torch.ones(()))
         self.dropout = nn.Dropout(config.dropout)
@@ -77,13 +79,13 @@ class HeadViews(nn.Module):
         return torch.einsum("rknd,ckd->krnc", seen, out)
 
     def forward(self, tokens: Tensor, modality: Tensor) -> Expanded:
-        """(R, N, D), (R,) → tokens (R, N, D) and K branches; `shares` sum to 1 a row."""
+        """(R, N, D), (R,) → tokens (R, N, D) and K views; the weights sum to 1 a row."""
         views = self.views(self.norm(tokens))
-        shares = None
-        if self.to_shares is None:
+        weights = None
+        if self.to_view_weights is None:
             found = views.sum(dim=0)
         else:
-            shares = self.to_shares(modality).softmax(dim=-1)                 # (R, K)
-            found = torch.einsum("krnc,rk->rnc", views, shares * self.heads)
+            weights = self.to_view_weights(modality).softmax(dim=-1)                 # (R, K)
+            found = torch.einsum("krnc,rk->rnc", views, weights * self.heads)
         found = tokens + self.dropout(self.scale * (found + self.attention.out_proj.bias))
-        return Expanded(found, views.mean(dim=2), shares=shares)
+        return Expanded(found, views.mean(dim=2), view_weights=weights)

@@ -59,23 +59,23 @@ class IdentityAdversary(nn.Module):
     def __init__(self, identity_width: int, dim: int, classes: int, words: int, strength: float):
         super().__init__()
         self.strength = strength
-        self.who = _reader(dim, classes)
-        self.wears = _reader(identity_width, words)
+        self.who = _classifier(dim, classes)
+        self.wears = _classifier(identity_width, words)
 
-    def forward(self, identity: Tensor, cloth: Tensor, labels: Tensor, said: Tensor) -> Tensor:
+    def forward(self, identity: Tensor, cloth: Tensor, labels: Tensor, words: Tensor) -> Tensor:
         """Cross entropy of both readers.
 
         Args:
             identity, cloth: (B, D) features.
             labels: (B,) in [0, C).
-            said: (B, V), 1 where the clothing caption holds the word.
+            words: (B, V), 1 where the clothing caption holds the word.
         """
         who = self.who(reverse_gradient(cloth, self.strength))
         wears = self.wears(reverse_gradient(identity, self.strength))
-        return F.cross_entropy(who, labels) + F.binary_cross_entropy_with_logits(wears, said)
+        return F.cross_entropy(who, labels) + F.binary_cross_entropy_with_logits(wears, words)
 
 
-def _reader(dim: int, classes: int) -> nn.Module:
+def _classifier(dim: int, classes: int) -> nn.Module:
     return nn.Sequential(nn.BatchNorm1d(dim), nn.Linear(dim, 256), nn.ReLU(),
                          nn.Linear(256, classes))
 

@@ -4,30 +4,30 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def between_views(branches: Tensor) -> Tensor:
+def between_views(views: Tensor) -> Tensor:
     """Mean absolute cosine between the views of a picture.
 
     Args:
-        branches: (K, R, D) pooled views, K ≥ 2; normalised here.
+        views: (K, R, D) pooled views, K ≥ 2; normalised here.
 
     Returns:
         Scalar in [0, 1]: 0 orthogonal, 1 identical, whatever the number of rows. 0 for one view.
 
     Source: note 004 (intent); protocols.md §6.
     """
-    return _pairs(F.normalize(branches, dim=-1)).abs().mean() if len(branches) > 1 else (
-        branches.sum() * 0)
+    return _pairs(F.normalize(views, dim=-1)).abs().mean() if len(views) > 1 else (
+        views.sum() * 0)
 
 
-def between_views_inner(branches: Tensor) -> Tensor:
+def between_views_inner(views: Tensor) -> Tensor:
     """DEEN's form: the signed inner product of views. Unbounded below where features have signs.
 
     Args:
-        branches: (K, R, D), not normalised.
+        views: (K, R, D), not normalised.
 
     Source: DEEN, arXiv:2303.14481, its public code.
     """
-    return _pairs(branches).mean() if len(branches) > 1 else branches.sum() * 0
+    return _pairs(views).mean() if len(views) > 1 else views.sum() * 0
 
 
 def between_patches(tokens: Tensor) -> Tensor:
@@ -48,8 +48,8 @@ def between_patches(tokens: Tensor) -> Tensor:
     return (alike * off).sum() / (count * (count - 1))
 
 
-def _pairs(branches: Tensor) -> Tensor:
+def _pairs(views: Tensor) -> Tensor:
     """(K, R, D) → (pairs, R) inner products of every two views of a row."""
-    products = torch.einsum("krd,lrd->klr", branches, branches)
-    first, second = torch.triu_indices(len(branches), len(branches), offset=1)
+    products = torch.einsum("krd,lrd->klr", views, views)
+    first, second = torch.triu_indices(len(views), len(views), offset=1)
     return products[first, second]

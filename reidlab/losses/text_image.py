@@ -24,7 +24,7 @@ from reidlab.losses.decoupling import cka_linear, decoupler
 from reidlab.losses.gate import RunningMean, classification, gate_regularization
 
 PROJECTED = ("abs_cosine", "gram")  # the notes' forms look at features through projectors
-CLOTHING = {"cloth", "cloth_adv", "cloth_match", "decouple", "words", "as_dressed"}  # read it
+CLOTHING = {"cloth", "cloth_adv", "cloth_match", "decouple", "words", "summed_score"}  # read it
 
 
 class TextImageLoss(nn.Module):
@@ -94,7 +94,7 @@ class TextImageLoss(nn.Module):
             words: ``{"id": (B, V), "cloth": (B, V)}`` bags of words, for the ``words`` term.
         """
         terms = {name: getattr(self, f"_{name}")(out, batch, epoch, words)
-                 for name in self.weights if name != "matching" or out.match_logits is not None}
+                 for name in self.weights if name != "itm" or out.itm_logits is not None}
         ramp = self.ramp(progress)
         scale = {"decouple": ramp, "words": ramp}
         if self.controller is not None:
@@ -167,7 +167,7 @@ class TextImageLoss(nn.Module):
     def _fusion_gate(self, out, batch, epoch, words):
         return gate_regularization(out.gate_weights)
 
-    def _as_dressed(self, out, batch, epoch, words):
+    def _summed_score(self, out, batch, epoch, words):
         both = [bool(i and c) for i, c in zip(batch.id_text, batch.cloth_text, strict=True)]
         keep = batch.is_matched & torch.tensor(both, device=batch.pid.device)
         _, key = torch.stack([batch.pid, batch.outfit], 1).unique(dim=0, return_inverse=True)
@@ -186,12 +186,12 @@ class TextImageLoss(nn.Module):
         logits = out.token_similarity / self.temperature
         return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
 
-    def _matching(self, out, batch, epoch, words):
+    def _itm(self, out, batch, epoch, words):
         said = torch.tensor([bool(i or c) for i, c in zip(batch.id_text, batch.cloth_text,
                                                           strict=True)], device=batch.pid.device)
         fits = torch.tensor([1.0, 0.0], device=batch.pid.device).expand(len(said), 2)
         keep = said & batch.is_matched
-        return F.binary_cross_entropy_with_logits(out.match_logits[keep], fits[keep])
+        return F.binary_cross_entropy_with_logits(out.itm_logits[keep], fits[keep])
 
     def _words(self, out, batch, epoch, words):
         return (cka_linear(out.image_embeds, words["cloth"])

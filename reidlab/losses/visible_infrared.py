@@ -12,8 +12,8 @@ from reidlab.losses.gate import classification
 from reidlab.losses.metric import batch_hard_triplet, centre_pairs, modality_gap
 from reidlab.losses.orthogonality import between_patches, between_views, between_views_inner
 
-ORTHOGONALITY = {"branches": lambda out: between_views(out.branches),
-                 "inner": lambda out: between_views_inner(out.branches),
+ORTHOGONALITY = {"views": lambda out: between_views(out.views),
+                 "inner": lambda out: between_views_inner(out.views),
                  "patches": lambda out: between_patches(out.tokens)}
 
 

@@ -10,7 +10,7 @@ from reidlab.config import Fusion
 from reidlab.fusion import TOKEN_FUSIONS
 
 
-class Matcher(nn.Module):
+class ITMHead(nn.Module):
     """Fusion over tokens and one number a pair.
 
     A fused vector of the gallery depends on the query, so it cannot be a search index; it can say
@@ -32,9 +32,9 @@ class Matcher(nn.Module):
         return self.score(self.fusion(image, text, mask).vector)[:, 0]
 
 
-def build_matcher(config: Fusion, dim: int) -> Matcher | None:
+def build_itm_head(config: Fusion, dim: int) -> ITMHead | None:
     """The matcher of a token fusion; None where the fusion joins vectors or is left out."""
-    return Matcher(config, dim) if config.name in TOKEN_FUSIONS else None
+    return ITMHead(config, dim) if config.name in TOKEN_FUSIONS else None
 
 
 class TokenAlignment(nn.Module):

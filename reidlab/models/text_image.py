@@ -14,15 +14,15 @@ from transformers import BertTokenizer
 
 from reidlab.config import TextImageExperiment
 from reidlab.disentangle import build_disentangler
-from reidlab.disentangle.gate import SplitFeatures
+from reidlab.disentangle.gate import DisentangledFeatures
 from reidlab.disentangle.projection import ReversedProjection
 from reidlab.encoders.bert import TextEncoder, train_tokenizer
 from reidlab.encoders.vit import build_vit
 from reidlab.errors import ReidlabError
 from reidlab.fusion import build_fusion
-from reidlab.models.erasure import Erasure
+from reidlab.models.concept_erasure import ConceptEraser
 from reidlab.models.heads import build_heads
-from reidlab.models.matching import TokenAlignment, build_matcher
+from reidlab.models.matching import TokenAlignment, build_itm_head
 from reidlab.models.parallel import gather
 from reidlab.synthetic.world import World
 
@@ -48,7 +48,7 @@ class TextImageOutput:
         maps: attention maps by branch, on request.
         tokens: (B, N, D) image tokens, on request.
         token_similarity: (B, B) pictures × whole descriptions, words against patches.
-        match_logits: (B, 2) does the own text fit, does the rival's; with `rival_text` only.
+        itm_logits: (B, 2) does the own text fit, does the rival's; with `negative_text` only.
     """
 
     image_embeds: Tensor | None = None
@@ -63,7 +63,7 @@ class TextImageOutput:
     gate_weights: Tensor | None = None
     maps: dict | None = None
     tokens: Tensor | None = None
-    match_logits: Tensor | None = None
+    itm_logits: Tensor | None = None
     token_similarity: Tensor | None = None
 
     def as_tuple(self, count: int) -> tuple:
@@ -99,13 +99,15 @@ class TextImageModel(nn.Module):
             (image.height // image.patch, image.width // image.patch))
         self.identity_width = self.disentangle.identity_width
         self.id_heads, self.cloth_heads = build_heads(heads, dim)
-        self.id_erasure = Erasure(heads.embedding) if heads.erase else nn.Identity()
+        self.concept_eraser = (
+            ConceptEraser(heads.embedding) if heads.concept_erasure else nn.Identity()
+        )
         self.id_classifier = None
         if experiment.loss.weights.cls:
             self.id_classifier = nn.Linear(self.identity_width, classes or 8000)
         self.fusion = build_fusion(experiment.fusion, heads.embedding)
         self.scale = nn.Parameter(torch.tensor(SCALE)) if self.fusion else None
-        self.matcher = build_matcher(experiment.fusion, dim)
+        self.itm_head = build_itm_head(experiment.fusion, dim)
         self.alignment = None
         if experiment.loss.weights.fine_grained:
             self.alignment = TokenAlignment(dim, heads.alignment == "light")
@@ -114,31 +116,35 @@ class TextImageModel(nn.Module):
                  "absent" if self.scale is None else f"{SCALE:.4f}")
 
     # the two ways in, used by training and retrieval alike -----------------------------------
-    def split(self, image: Tensor, want_maps: bool = False) -> tuple[SplitFeatures, Tensor]:
+    def image_features(
+        self, image: Tensor, want_maps: bool = False
+    ) -> tuple[DisentangledFeatures, Tensor]:
         """Pooled identity and clothing features (B, D), and the tokens (B, N, D)."""
         if image.dim() == 5:  # (B, 3, H, W, 1), as some loaders of the notes give it
             image = image.squeeze(-1)
         tokens = self.visual_encoder(image).last_hidden_state
         return self.disentangle(tokens, want_maps), tokens
 
-    def embed(self, parts: SplitFeatures, erase: bool = True) -> tuple[Tensor, Tensor]:
+    def embed(
+        self, parts: DisentangledFeatures, concept_erasure: bool = True
+    ) -> tuple[Tensor, Tensor]:
         """Pooled features → identity and clothing embeddings, (B, 256) each, unit norm.
 
         Args:
             parts: pooled features.
-            erase: False gives identity as training made it, before the erasure.
+            concept_erasure: False gives identity as training made it, before the erasure.
         """
         identity = self.id_heads.image(parts.identity)
-        return (self.id_erasure(identity) if erase else identity,
+        return (self.concept_eraser(identity) if concept_erasure else identity,
                 self.cloth_heads.image(parts.cloth))
 
     def encode_image(self, image: Tensor | None) -> Tensor | None:
         """(B, 3, H, W) → (B, 256) identity embedding, unit norm; None → None."""
-        return None if image is None else self.embed(self.split(image)[0])[0]
+        return None if image is None else self.embed(self.image_features(image)[0])[0]
 
     def encode_cloth_image(self, image: Tensor | None) -> Tensor | None:
         """(B, 3, H, W) → (B, 256) clothing embedding, unit norm; None → None."""
-        return None if image is None else self.embed(self.split(image)[0])[1]
+        return None if image is None else self.embed(self.image_features(image)[0])[1]
 
     def encode_text(self, text: Texts | None) -> Tensor | None:
         """Identity description → (B, 256), or (256,) for a single string; None → None."""
@@ -157,10 +163,10 @@ class TextImageModel(nn.Module):
     # the diagram ------------------------------------------------------------------------------
     def forward(self, image: Tensor | None = None, cloth_text: Texts | None = None,
                 id_text: Texts | None = None, want_maps: bool = False,
-                rival_text: Texts | None = None) -> TextImageOutput:
+                negative_text: Texts | None = None) -> TextImageOutput:
         """All outputs that the given inputs allow; a single string is a list of one.
 
-        `rival_text`, one wrong whole description a picture, asks for `match_logits`; the matcher
+        `negative_text`, one wrong whole description a picture, asks for `itm_logits`; the matcher
         learns from tokens without changing them.
 
         In a launch of several processes each passes its own rows, and every process gets the
@@ -169,16 +175,16 @@ class TextImageModel(nn.Module):
         Raises:
             ReidlabError: batch sizes differ, or a rival text has nothing to be compared with.
         """
-        id_text, cloth_text, rival_text = map(_listed, (id_text, cloth_text, rival_text))
+        id_text, cloth_text, negative_text = map(_listed, (id_text, cloth_text, negative_text))
         whole = _fitting(image=image, id_text=id_text, cloth_text=cloth_text,
-                         rival_text=rival_text)
+                         negative_text=negative_text)
         out = TextImageOutput()
         if image is not None:
-            parts, tokens = self.split(image, want_maps)
+            parts, tokens = self.image_features(image, want_maps)
             out.id_embeds, out.cloth_embeds = gather(parts.identity), gather(parts.cloth)
             out.gate = None if parts.gate is None else gather(parts.gate)
             out.image_embeds, out.cloth_image_embeds = self.embed(
-                SplitFeatures(out.id_embeds, out.cloth_embeds))
+                DisentangledFeatures(out.id_embeds, out.cloth_embeds))
             if self.id_classifier is not None:
                 out.id_logits = self.id_classifier(out.id_embeds)
             if want_maps:
@@ -197,11 +203,11 @@ class TextImageModel(nn.Module):
         if self.alignment is not None and whole:
             states, mask = self.text_encoder.states(own, self.text_encoder.config.max_length)
             out.token_similarity = self.alignment(gather(tokens), gather(states), gather(mask))
-        if self.matcher is not None and rival_text is not None:
+        if self.itm_head is not None and negative_text is not None:
             with torch.no_grad():
-                states, mask = self.text_encoder.states(own + rival_text)
-            logits = self.matcher(tokens.detach().repeat(2, 1, 1), states, mask)
-            out.match_logits = gather(logits.view(2, -1).T)
+                states, mask = self.text_encoder.states(own + negative_text)
+            logits = self.itm_head(tokens.detach().repeat(2, 1, 1), states, mask)
+            out.itm_logits = gather(logits.view(2, -1).T)
         return out
 
     def set_reversal(self, alpha: float) -> bool:
@@ -237,8 +243,8 @@ def _fitting(**given) -> bool:
         raise ReidlabError("need one caption of each kind for every picture; got " + ", ".join(
             f"{name} {count}" for name, count in counts.items()))
     whole = {"image", "id_text", "cloth_text"} <= counts.keys()
-    if "rival_text" in counts and not whole:
-        raise ReidlabError("rival_text needs image, id_text and cloth_text beside it; got "
+    if "negative_text" in counts and not whole:
+        raise ReidlabError("negative_text needs image, id_text and cloth_text beside it; got "
                            + ", ".join(counts))
     return whole
 
@@ -251,7 +257,7 @@ def build(experiment: TextImageExperiment, classes: int | None = None, tokenizer
         ReidlabError: pretrained weights made for another picture size.
     """
     if tokenizer is None and not experiment.text.pretrained:
-        tokenizer = _drawn_tokenizer()
+        tokenizer = _synthetic_tokenizer()
     torch.manual_seed(experiment.seed)
     model = TextImageModel(experiment, tokenizer, classes)
     _refuse_another_picture_size(experiment, model)
@@ -259,9 +265,9 @@ def build(experiment: TextImageExperiment, classes: int | None = None, tokenizer
 
 
 @lru_cache(maxsize=1)
-def _drawn_tokenizer() -> BertTokenizer:
-    said = [World().describe(k, k, 0) for k in range(1000)]
-    return train_tokenizer([f"{s.id_caption} {s.cloth_caption}" for s in said])
+def _synthetic_tokenizer() -> BertTokenizer:
+    captions = [World().describe(k, k, 0) for k in range(1000)]
+    return train_tokenizer([f"{s.id_caption} {s.cloth_caption}" for s in captions])
 
 
 def _refuse_another_picture_size(experiment: TextImageExperiment, model: TextImageModel) -> None:

@@ -36,12 +36,12 @@ class VisibleInfraredOutput:
         logits: (S·R, C); None where no loss classifies.
         modality: (R,) 0 visible, 1 infrared.
         before, after: (R, D) pooled tokens before the expansion, and (S', R, D) of what it made.
-        branches: (K, R, d) pooled views; the tokens' own mean without an expansion.
+        views: (K, R, d) pooled views; the tokens' own mean without an expansion.
         tokens: (S·R, N, D) that the expansion gave.
         patches: (R, n, D) of the rows themselves after stage 4, which pooling reads.
         mixed_logits: (R, C) of pictures with another one's patches in them; None where not asked.
         partner: (R,) whose patches came in; kept: share of patches that stayed.
-        shares: (R, K) weight of each view, where the expansion weighs them.
+        view_weights: (R, K) weight of each view, where the expansion weighs them.
     """
 
     pooled: Tensor
@@ -50,13 +50,13 @@ class VisibleInfraredOutput:
     modality: Tensor
     before: Tensor
     after: Tensor
-    branches: Tensor
+    views: Tensor
     tokens: Tensor
     patches: Tensor
     mixed_logits: Tensor | None = None
     partner: Tensor | None = None
     kept: float = 1.0
-    shares: Tensor | None = None
+    view_weights: Tensor | None = None
 
     @property
     def sets(self) -> int:
@@ -114,8 +114,8 @@ class CrossModal(nn.Module):
         out = VisibleInfraredOutput(
             pooled=pooled, features=features, modality=modality,
             logits=None if self.classifier is None else self.classifier(features),
-            before=tokens.mean(dim=1), after=after, branches=made.branches, tokens=made.tokens,
-            patches=last[:len(tokens)], shares=made.shares)
+            before=tokens.mean(dim=1), after=after, views=made.views, tokens=made.tokens,
+            patches=last[:len(tokens)], view_weights=made.view_weights)
         if self.mixes and self.training:
             self._mix(out, made.tokens[:len(tokens)], modality)
         return out

@@ -65,7 +65,7 @@ def shared_out(picture: np.ndarray, found: dict, title: str = "") -> Figure:
 
     Args:
         picture: (H, W, 3) uint8.
-        found: side → a `Credit`.
+        found: side → a `Attribution`.
         title: over the figure.
     """
     fig = figure(2.4 + 3.4 * len(found), 3.3)

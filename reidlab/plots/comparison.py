@@ -36,7 +36,7 @@ def comparison_figure(table: dict, columns: dict) -> Figure:
 
 @styled
 def score_by_design(table: dict, title: str) -> Figure:
-    """One score of every design: a bar for the mean, a dot a seed, the spread of A against A.
+    """One score of every design: a bar for the mean, a dot a seed, the spread of A/A control.
 
     Args:
         table: of `reidlab.engine.compare.compare`; title: of a score in it.

@@ -80,16 +80,17 @@ def probe_bars(reports: list[dict]) -> Figure:
     for axis, vector in zip(axes, ("identity", "clothing"), strict=True):
         width = 0.8 / len(reports)
         for k, report in enumerate(reports):
-            found = {kind: cell or {"above": np.nan, "null": np.nan}  # no factor could be probed
+            # no factor could be probed
+            found = {kind: cell or {"above_chance": np.nan, "permutation_95": np.nan}
                      for kind, cell in report["probes"]["matrix"][vector].items()}
             x = np.arange(2) + (k - (len(reports) - 1) / 2) * width
-            bars = axis.bar(x, [found[kind]["above"] for kind in ("identity", "clothing")],
+            bars = axis.bar(x, [found[kind]["above_chance"] for kind in ("identity", "clothing")],
                             width * 0.92, label=report["preset"], hatch=("", "//", "..")[k % 3],
                             color=[COLOURS["identity"], COLOURS["clothing"]], edgecolor="white",
                             alpha=1 - 0.35 * k / max(1, len(reports) - 1))
             axis.bar_label(bars, fmt="%.2f", fontsize=7)
             for centre, kind in zip(x, ("identity", "clothing"), strict=True):
-                axis.hlines(found[kind]["null"], centre - width / 2, centre + width / 2,
+                axis.hlines(found[kind]["permutation_95"], centre - width / 2, centre + width / 2,
                             color="0.25", linewidth=1, linestyle=":")
         axis.set_xticks(range(2), ["identity factors", "clothing factors"])
         axis.set_title(f"read from the {vector} vector")

@@ -7,8 +7,8 @@ from reidlab.config.changes import change
 from reidlab.errors import ReidlabError
 from reidlab.presets import text_image, visible_infrared
 
-SYSTEMS = (text_image, visible_infrared)
-PRESETS = {name: fn for system in SYSTEMS for name, fn in system.DESIGNS.items()}
+DESIGNS_BY_TASK = (text_image, visible_infrared)
+PRESETS = {name: fn for task in DESIGNS_BY_TASK for name, fn in task.DESIGNS.items()}
 SIZES = tuple(text_image.SIZES)
 
 
@@ -27,6 +27,6 @@ def preset(name: str, size: str = "tiny", **changes) -> Experiment:
         raise ReidlabError(f"unknown preset {name!r}; known: {', '.join(PRESETS)}")
     if size not in SIZES:
         raise ReidlabError(f"unknown size {size!r}; known: {', '.join(SIZES)}")
-    system = next(system for system in SYSTEMS if name in system.DESIGNS)
-    experiment = system.SIZES[size](PRESETS[name]())
+    task = next(task for task in DESIGNS_BY_TASK if name in task.DESIGNS)
+    experiment = task.SIZES[size](PRESETS[name]())
     return change(experiment, {key.replace("__", "."): value for key, value in changes.items()})

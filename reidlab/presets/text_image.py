@@ -12,7 +12,7 @@ def projection() -> TextImageExperiment:
     """
     return TextImageExperiment(
         name="projection", size="base",
-        data=Data(unmatched=0.5, images_per_person=1),
+        data=Data(mismatched_fraction=0.5, images_per_person=1),
         text=Text(trainable=True, max_length=100, pooling="cls"),
         disentangle=Disentangle(name="projection", pooling="cls"),
         fusion=Fusion(name="attention_gated"),
@@ -52,7 +52,7 @@ def attention() -> TextImageExperiment:
     """
     return TextImageExperiment(
         name="attention", size="base",
-        data=Data(unmatched=0.5, images_per_person=1),
+        data=Data(mismatched_fraction=0.5, images_per_person=1),
         text=Text(trainable=False, attention=True, pooling="masked_mean"),
         disentangle=Disentangle(name="attention", residual_from="input"),
         fusion=Fusion(name="mamba"),
@@ -80,20 +80,20 @@ def corrected() -> TextImageExperiment:
     """
     return TextImageExperiment(
         name="corrected", size="base",
-        data=Data(unmatched=0.0, images_per_person=2),
+        data=Data(mismatched_fraction=0.0, images_per_person=2),
         text=Text(trainable=True, pooling="masked_mean"),
         disentangle=Disentangle(name="queries"),
-        heads=Heads(name="linear", separate=True, erase=True),
+        heads=Heads(name="linear", separate=True, concept_erasure=True),
         fusion=Fusion(name="attention_tokens", layers=1),
         loss=Loss(
             weights=Weights(info_nce=1.0, cls=0.0, bio=0.0, cloth=0.0, cloth_adv=0.0,
                                 cloth_match=1.0, decouple=1.0, gate_regularization=0.0,
-                                as_dressed=1.0, words=1.0, matching=1.0),
+                                summed_score=1.0, words=1.0, itm=1.0),
             temperature=0.07, learned_temperature=True, positives="same",
             projectors="trained", cloth_match="masked", decouple="cka_linear",
-            decouple_on="embedding", decouple_from=0.4, decouple_ramp=0.2, matching_from=0.6,
-            matching_every=4),
-        training=Training(optimizer="adamw", weight_decay=0.05, warmup=100, clip=1.0),
+            decouple_on="embedding", decouple_from=0.4, decouple_ramp=0.2, itm_start=0.6,
+            itm_every=4),
+        training=Training(optimizer="adamw", weight_decay=0.05, warmup=100, max_grad_norm=1.0),
     )
 
 
@@ -104,9 +104,9 @@ def tiny(experiment: TextImageExperiment) -> TextImageExperiment:
     hundreds of steps and nothing is learned after that. The matcher is left out: in these minutes
     it stays at chance and takes half of the time (docs/log.md).
     """
-    if experiment.loss.weights.matching:
+    if experiment.loss.weights.itm:
         experiment = replace(experiment, fusion=Fusion(name="none"), loss=replace(
-            experiment.loss, weights=replace(experiment.loss.weights, matching=0.0)))
+            experiment.loss, weights=replace(experiment.loss.weights, itm=0.0)))
     lr = 1.5e-3 if experiment.heads.name == "linear" else 3e-4
     return replace(
         experiment, size="tiny",
@@ -114,9 +114,9 @@ def tiny(experiment: TextImageExperiment) -> TextImageExperiment:
                     activation="relu", stem=True),
         text=replace(experiment.text, dim=128, layers=1, heads=4, activation="relu",
                      dropout=0.0),
-        data=replace(experiment.data, jitter=0.1, crop=2),
+        data=replace(experiment.data, jitter=0.1, crop_padding=2),
         training=replace(experiment.training, optimizer="adamw", lr=lr, weight_decay=0.05,
-                         warmup=100, clip=1.0, final_lr=1e-5, batch_size=64, epochs=90,
+                         warmup=100, max_grad_norm=1.0, final_lr=1e-5, batch_size=64, epochs=90,
                          batches_per_epoch=22, monitor_every=44, validate_every=45),
     )
 
@@ -129,7 +129,7 @@ def small(experiment: TextImageExperiment) -> TextImageExperiment:
         image=Image(height=192, width=96, dim=384, layers=8, heads=6, stem=True),
         text=replace(experiment.text, dim=384, layers=4, heads=6),
         training=replace(experiment.training, optimizer="adamw", lr=5e-4, weight_decay=0.05,
-                         warmup=500, clip=1.0),
+                         warmup=500, max_grad_norm=1.0),
     )
 
 

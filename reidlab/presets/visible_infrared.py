@@ -71,12 +71,12 @@ def embednet_corrected() -> VisibleInfraredExperiment:
     """
     return VisibleInfraredExperiment(
         name="embednet_corrected", size="base",
-        data=Data(paired=0.25, images_per_person=2),
+        data=Data(aligned_until=0.25, images_per_person=2),
         stages=Stages(chained=True, low="previous", pooling="query", neck="linear_by_modality",
                       retrieve="neck"),
         expansion=Expansion(name="tmhee"),
         loss=Loss(weights=Weights(contrast=1.0, orthogonality=0.1, patches=1.0),
-                          orthogonality="branches", contrast_over="all", metric_from=0.5),
+                          orthogonality="views", contrast_over="all", metric_from=0.5),
         training=Training(lr=3e-4, weight_decay=0.05, warmup=500, optimizer="adamw"),
     )
 
@@ -101,7 +101,7 @@ def tiny(experiment: VisibleInfraredExperiment) -> VisibleInfraredExperiment:
         weights, lr = replace(weights, patches=2.0, cls=0.0, triplet=0.0, cpm=0.0), 2.5e-3
         experiment = replace(
             experiment, loss=replace(experiment.loss, weights=weights),
-            data=replace(experiment.data, erasing=0.0, channel_exchange=0.9),
+            data=replace(experiment.data, random_erasing=0.0, channel_exchange=0.9),
             stages=replace(experiment.stages, embeddings=1),
             expansion=replace(experiment.expansion, dropout=0.0))
     experiment = _by_backbone(
@@ -109,11 +109,24 @@ def tiny(experiment: VisibleInfraredExperiment) -> VisibleInfraredExperiment:
         Image(height=96, width=48, dim=128, layers=4, heads=4, activation="relu", stem=True),
         Image(height=96, width=48, dim=256, heads=4), 10)
     return replace(
-        experiment, size="tiny", scoring=replace(experiment.scoring, mirror=True, channels=True),
-        data=replace(experiment.data, people=1000, crop=4),
+        experiment,
+        size="tiny",
+        scoring=replace(experiment.scoring, mirror=True, channels=True),
+        data=replace(experiment.data, people=1000, crop_padding=4),
         training=Training(
-            optimizer="adamw", lr=lr, weight_decay=0.05, warmup=100, clip=1.0, final_lr=1e-5,
-            batch_size=32, epochs=55, batches_per_epoch=30, monitor_every=60, validate_every=30))
+            optimizer="adamw",
+            lr=lr,
+            weight_decay=0.05,
+            warmup=100,
+            max_grad_norm=1.0,
+            final_lr=1e-5,
+            batch_size=32,
+            epochs=55,
+            batches_per_epoch=30,
+            monitor_every=60,
+            validate_every=30,
+        ),
+    )
 
 
 def small(experiment: VisibleInfraredExperiment) -> VisibleInfraredExperiment:
@@ -124,7 +137,7 @@ def small(experiment: VisibleInfraredExperiment) -> VisibleInfraredExperiment:
     return replace(
         experiment, size="small", data=replace(experiment.data, people=8000),
         training=replace(experiment.training, optimizer="adamw", lr=5e-4, weight_decay=0.05,
-                         batch_size=64, clip=1.0))
+                         batch_size=64, max_grad_norm=1.0))
 
 
 def base(experiment: VisibleInfraredExperiment) -> VisibleInfraredExperiment:

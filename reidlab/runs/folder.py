@@ -162,7 +162,7 @@ class RunFolder:
                  and not math.isfinite(v)]
         if wrong:
             raise ReidlabError(f"at step {row.get('step')} {wrong[0]}; lower training.lr or set "
-                               "training.clip, then train in a new folder")
+                               "training.max_grad_norm, then train in a new folder")
         line = (json.dumps(row) + "\n").encode()
         try:
             handle = os.open(self.metrics, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)

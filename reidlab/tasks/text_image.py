@@ -20,9 +20,9 @@ from reidlab.encoders.pretrained import load_pretrained
 from reidlab.evaluation import summary
 from reidlab.evaluation.dependence import dependence
 from reidlab.evaluation.embeddings import embed
-from reidlab.evaluation.ranking import rank
+from reidlab.evaluation.ranking import retrieval_metrics
 from reidlab.evaluation.text_image import (
-    score_as_dressed,
+    score_same_clothes,
     text_image_scores,
     validation_pictures,
 )
@@ -55,9 +55,9 @@ class Monitor:
         of the last validation, and no curve of training should mix in a step taken after it.
         """
         with evaluating(model):
-            parts, _ = model.split(self.image.to(next(model.parameters()).device))
+            parts, _ = model.image_features(self.image.to(next(model.parameters()).device))
             raw = dependence(parts.identity, parts.cloth)
-            embedded = dependence(*model.embed(parts, erase=False))
+            embedded = dependence(*model.embed(parts, concept_erasure=False))
         seen = {f"monitor/id_cloth_{name}": value for name, value in raw.items()}
         seen |= {f"monitor/embedding_{name}": value for name, value in embedded.items()}
         if parts.gate is not None:
@@ -89,7 +89,7 @@ class TextImageTraining:
         if experiment.training.compile:
             model.visual_encoder.compile()
             model.text_encoder.bert.compile()
-        model.text_encoder.know([c for r in self.data.train.records
+        model.text_encoder.cache_texts([c for r in self.data.train.records
                                  for c in (*r.id_captions, *r.cloth_captions)])
         self.loss = TextImageLoss(
             experiment.loss, model.text_encoder.dim, experiment.heads.embedding,
@@ -120,7 +120,7 @@ class TextImageTraining:
         reversed_ = self.accelerator.unwrap_model(model).set_reversal(reversal)
         out = model(batch.image, cloth_text=batch.cloth_text[batch.shard],
                     id_text=batch.id_text[batch.shard],
-                    rival_text=batch.rival_text and batch.rival_text[batch.shard])
+                    negative_text=batch.negative_text and batch.negative_text[batch.shard])
         terms = self.loss(out, batch, epoch, progress, self._words(batch))
         row = {}
         if reversed_ and self.loss.reads_clothing:
@@ -151,76 +151,112 @@ class TextImageTraining:
 
     def validate(self, model: nn.Module) -> dict[str, float]:
         """Scores of the validation people as dressed."""
-        erased = self.fit_erasure(model)
+        erased = self.fit_concept_eraser(model)
         found = embed(model, self.data.val, pictures=validation_pictures(self.data.val))
-        asked = score_as_dressed(found, self.experiment.scoring.cloth_weight)["text_to_image"]
-        report = rank(*asked)
+        asked = score_same_clothes(found, self.experiment.scoring.cloth_weight)["text_to_image"]
+        report = retrieval_metrics(*asked)
         return erased | {"val/R1": report.r1, "val/R5": report.r5, "val/mAP": report.map,
                          "val/mINP": report.minp}
 
-    def fit_erasure(self, model: nn.Module, most: int = 12_000) -> dict[str, float]:
+    def fit_concept_eraser(self, model: nn.Module, most: int = 12_000) -> dict[str, float]:
         """Fit the erasure, where the model has one, on training pictures and their captions."""
-        if not self.experiment.heads.erase:
+        if not self.experiment.heads.concept_erasure:
             return {}
-        erasure, count = model.id_erasure, len(self.data.train.records)
+        erasure, count = model.concept_eraser, len(self.data.train.records)
         erasure.reset()
         found = embed(model, self.data.train, pictures=range(0, count, -(-count // most)))
         first = np.flatnonzero(found.caption == 0)  # one caption a picture, in picture order
         erased = erasure.fit(torch.from_numpy(found.id_image),
                              torch.from_numpy(found.cloth_text[first]))
-        return {"erasure/directions": erased}
+        return {"concept_erasure/directions": erased}
 
 
 def _tokenizer(experiment: TextImageExperiment, folder: Path):
     return None if experiment.text.pretrained else read_tokenizer(folder)
 
 
-SAME_CLOTHES = ("tables", "test", "as_dressed")
-OTHERS = ("tables", "test", "across_outfits", "image_to_image")
-UPPER_COLOUR = ("identity", "outfit/upper_colour", "above")
+SAME_CLOTHES = ("tables", "test", "same_clothes")
+CHANGING = ("tables", "test", "clothes_changing")
+UPPER_COLOUR = ("identity", "outfit/upper_colour", "above_chance")
 TASK = Task(
-    experiment=TextImageExperiment, load=load_text_image, build=build, tokenizer=_tokenizer,
-    training=TextImageTraining, scores=text_image_scores, table=summary.text_image,
+    experiment=TextImageExperiment,
+    load=load_text_image,
+    build=build,
+    tokenizer=_tokenizer,
+    training=TextImageTraining,
+    scores=text_image_scores,
+    table=summary.text_image,
     columns={
-        "R1 text → image": Column((*SAME_CLOTHES, "text_to_image", "r1"), "%",
-                                  "R1 text → image (%)"),
+        "R1 text → image": Column(
+            (*SAME_CLOTHES, "text_to_image", "r1"), "%", "R1 text → image (%)"
+        ),
         "mAP text → image": Column((*SAME_CLOTHES, "text_to_image", "map"), "%"),
-        "R1 re-ranked": Column(("tables", "test", "as_dressed_reranked", "text_to_image", "r1"),
-                               "%"),
+        "R1 re-ranked": Column(
+            ("tables", "test", "same_clothes_reranked", "text_to_image", "r1"), "%"
+        ),
         "R1 image → text": Column((*SAME_CLOTHES, "image_to_text", "r1"), "%"),
-        "R1 id caption, other outfits": Column(
-            ("tables", "test", "any_clothes", "text_to_image", "r1"), "%"),
-        "R1 image, other outfits": Column((*OTHERS, "r1"), "%", "R1 image, other outfits (%)",
-                                          "good"),
-        "mAP image, other outfits": Column((*OTHERS, "map"), "%"),
-        "lure, image": Column((*OTHERS, "lure_rate"), "%"),
-        "unseen people named": Column(("classification", "accuracy"), "%"),
-        "upper colour in identity": Column(("probes", "factors", *UPPER_COLOUR),
-                                           label="upper colour read from\nidentity, above chance",
-                                           colour="bad"),
+        "R1 ID caption → image, clothes-changing": Column((*CHANGING, "text_to_image", "r1"), "%"),
+        "R1 image → image, clothes-changing": Column(
+            (*CHANGING, "image_to_image", "r1"),
+            "%",
+            "R1 image → image,\nclothes-changing (%)",
+            "good",
+        ),
+        "mAP image → image, clothes-changing": Column((*CHANGING, "image_to_image", "map"), "%"),
+        "same outfit @1, image → image": Column(
+            (*CHANGING, "image_to_image", "same_outfit_at_1"), "%"
+        ),
+        "nearest-centroid ID accuracy": Column(("identification", "accuracy"), "%"),
+        "upper colour in identity": Column(
+            ("probes", "factors", *UPPER_COLOUR),
+            label="upper colour read from\nidentity, above chance",
+            colour="bad",
+        ),
         "the same, MLP": Column(("probes", "mlp", *UPPER_COLOUR)),
-        "clothing in identity": Column(("probes", "matrix", "identity", "clothing", "above")),
+        "clothing in identity": Column(
+            ("probes", "matrix", "identity", "clothing", "above_chance")
+        ),
         "identity in identity": Column(
-            ("probes", "matrix", "identity", "identity", "above"),
-            label="identity factors read from\nidentity, above chance", colour="identity"),
-        "identity in clothing": Column(("probes", "matrix", "clothing", "identity", "above")),
-        "clothing in clothing": Column(("probes", "matrix", "clothing", "clothing", "above")),
+            ("probes", "matrix", "identity", "identity", "above_chance"),
+            label="identity factors read from\nidentity, above chance",
+            colour="identity",
+        ),
+        "identity in clothing": Column(
+            ("probes", "matrix", "clothing", "identity", "above_chance")
+        ),
+        "clothing in clothing": Column(
+            ("probes", "matrix", "clothing", "clothing", "above_chance")
+        ),
         "upper colour in tokens": Column(("probes", "baselines", "tokens", *UPPER_COLOUR[1:])),
-        "the same, random projection": Column(("probes", "baselines", "random projection",
-                                               *UPPER_COLOUR[1:])),
+        "the same, random projection": Column(
+            ("probes", "baselines", "random projection", *UPPER_COLOUR[1:])
+        ),
         "unbiased CKA": Column(("dependence", "cka")),
-        **COSTS},
+        **COSTS,
+    },
     sweep={
-        "val_map": Column(("tables", "val", "as_dressed", "text_to_image", "map")),
+        "val_map": Column(("tables", "val", "same_clothes", "text_to_image", "map")),
         "test_r1": Column((*SAME_CLOTHES, "text_to_image", "r1")),
         "test_map": Column((*SAME_CLOTHES, "text_to_image", "map")),
-        "leak": Column(("probes", "factors", *UPPER_COLOUR))},
+        "leak": Column(("probes", "factors", *UPPER_COLOUR)),
+    },
     curves=(
         ("identity loss (nats)", (("loss/info_nce", "InfoNCE image–text", "identity"),)),
         ("clothing loss (nats)", (("loss/cloth_match", "match image–text", "clothing"),)),
-        ("dependence of identity and clothing",
-         (("monitor/embedding_cka", "unbiased CKA", "identity"),
-          ("monitor/embedding_abs_cosine", "|cos|", "grey"))),
-        ("gate, 0 to 1", (("gate/mean", "share of identity", "gate"),
-                          ("gate/image_weight", "weight of the picture", "text"))),
-        VALIDATION))
+        (
+            "dependence of identity and clothing",
+            (
+                ("monitor/embedding_cka", "unbiased CKA", "identity"),
+                ("monitor/embedding_abs_cosine", "|cos|", "grey"),
+            ),
+        ),
+        (
+            "gate, 0 to 1",
+            (
+                ("gate/mean", "weight of identity", "gate"),
+                ("gate/image_weight", "weight of the picture", "text"),
+            ),
+        ),
+        VALIDATION,
+    ),
+)

@@ -6,7 +6,7 @@ from accelerate import Accelerator
 from torch import nn
 from transformers import ResNetConfig, ViTConfig
 
-from reidlab.batches.visible_infrared import PairBatch, PairBatches
+from reidlab.batches.visible_infrared import VisibleInfraredBatch, VisibleInfraredBatches
 from reidlab.config import VisibleInfraredExperiment
 from reidlab.data.loading import load_visible_infrared
 from reidlab.data.packing import to_tensor
@@ -15,7 +15,7 @@ from reidlab.encoders.pretrained import load_pretrained
 from reidlab.errors import ReidlabError
 from reidlab.evaluation import summary
 from reidlab.evaluation.visible_infrared import (
-    embed_pair,
+    embed_modalities,
     protocol,
     score_trials,
     visible_infrared_scores,
@@ -53,7 +53,7 @@ class VisibleInfraredTraining:
             load_pretrained(CONFIGS[experiment.stages.backbone], experiment.image.pretrained)
         size = (experiment.image.height, experiment.image.width)
         self.data: VisibleInfraredData = load_visible_infrared(experiment.data, size)
-        self.batches = PairBatches(self.data.train, experiment)
+        self.batches = VisibleInfraredBatches(self.data.train, experiment)
         self.batches_per_pass = self.batches.batches_per_pass
         self.model = build(experiment, self.data.classes)
         if experiment.training.compile:
@@ -63,11 +63,11 @@ class VisibleInfraredTraining:
         self.held_out = [to_tensor(split.images[::max(1, len(split.records) // 128)][:128])
                          for split in (self.data.val.visible, self.data.val.infrared)]
 
-    def batch(self, step: int, shard: slice, progress: float) -> PairBatch:
+    def batch(self, step: int, shard: slice, progress: float) -> VisibleInfraredBatch:
         """The batch of one step."""
         return self.batches(step, progress, self.device)
 
-    def forward(self, model: nn.Module, batch: PairBatch, epoch: int, progress: float
+    def forward(self, model: nn.Module, batch: VisibleInfraredBatch, epoch: int, progress: float
                 ) -> tuple[dict, dict[str, float]]:
         """Loss terms of a batch, and what else is worth a line in the log."""
         out = model(batch.visible, batch.infrared)
@@ -77,11 +77,11 @@ class VisibleInfraredTraining:
             labels = batch.pid.repeat(out.sets)
             right = (out.logits.argmax(dim=1) == labels)[labels >= 0]
             row["train/id_accuracy"] = right.float().mean().item()
-        if out.shares is not None:
-            row |= {f"shares/{kind}_{k}": share for kind, number in (("visible", 0),
+        if out.view_weights is not None:
+            row |= {f"view_weights/{kind}_{k}": share for kind, number in (("visible", 0),
                                                                      ("infrared", 1))
                     for k, share in enumerate(
-                        out.shares[out.modality == number].mean(dim=0).tolist())}
+                        out.view_weights[out.modality == number].mean(dim=0).tolist())}
         return terms, row
 
     @torch.no_grad()
@@ -91,13 +91,13 @@ class VisibleInfraredTraining:
             out = model(*(image.to(self.device) for image in self.held_out))
         found = {"monitor/modality_gap": modality_gap(out.features[:len(out.modality)],
                                                       out.modality).item()}
-        if len(out.branches) > 1:
-            found["monitor/view_similarity"] = between_views(out.branches).item()
+        if len(out.views) > 1:
+            found["monitor/view_similarity"] = between_views(out.views).item()
         return found
 
     def validate(self, model: nn.Module) -> dict[str, float]:
         """Scores of the validation people under the experiment's protocol."""
-        features = embed_pair(model, self.data.val, self.rules)
+        features = embed_modalities(model, self.data.val, self.rules)
         found = score_trials(features, {"visible": self.data.val.visible.records,
                                         "infrared": self.data.val.infrared.records}, self.rules)
         return {"val/R1": found["r1"], "val/R5": found["r5"], "val/mAP": found["map"],
@@ -111,8 +111,12 @@ def _no_tokenizer(experiment: VisibleInfraredExperiment, folder: Path) -> None:
 TEST = ("tables", "test", "infrared_to_visible")
 BACK = ("tables", "test", "visible_to_infrared")
 TASK = Task(
-    experiment=VisibleInfraredExperiment, load=load_visible_infrared, build=build,
-    tokenizer=_no_tokenizer, training=VisibleInfraredTraining, scores=visible_infrared_scores,
+    experiment=VisibleInfraredExperiment,
+    load=load_visible_infrared,
+    build=build,
+    tokenizer=_no_tokenizer,
+    training=VisibleInfraredTraining,
+    scores=visible_infrared_scores,
     table=summary.visible_infrared,
     columns={
         "R1 infrared → visible": Column((*TEST, "r1"), "%", "R1 infrared → visible (%)", "good"),
@@ -123,18 +127,31 @@ TASK = Task(
         "mAP visible → infrared": Column((*BACK, "map"), "%"),
         "mINP visible → infrared": Column((*BACK, "minp"), "%"),
         "modality gap": Column(("modality_gap",), label="modality gap", colour="bad"),
-        "view similarity": Column(("view_similarity",), label="mean |cos| between views",
-                                  colour="identity"),
-        "multiply-adds (M)": Column(("multiplications",), "M"),
-        **COSTS},
+        "view similarity": Column(
+            ("view_similarity",), label="mean |cos| between views", colour="identity"
+        ),
+        "multiply-adds (M)": Column(("macs",), "M"),
+        **COSTS,
+    },
     sweep={
         "val_map": Column(("tables", "val", "infrared_to_visible", "map")),
-        "test_r1": Column((*TEST, "r1")), "test_map": Column((*TEST, "map")),
-        "test_minp": Column((*TEST, "minp")), "view_similarity": Column(("view_similarity",))},
+        "test_r1": Column((*TEST, "r1")),
+        "test_map": Column((*TEST, "map")),
+        "test_minp": Column((*TEST, "minp")),
+        "view_similarity": Column(("view_similarity",)),
+    },
     curves=(
-        ("losses (nats)", (("loss/contrast", "people", "identity"), ("loss/cls", "names", "grey"),
-                           ("loss/patches", "patches of one shot", "clothing"))),
+        (
+            "losses (nats)",
+            (
+                ("loss/contrast", "cross-modality contrast", "identity"),
+                ("loss/cls", "ID loss", "grey"),
+                ("loss/patches", "patches of one shot", "clothing"),
+            ),
+        ),
         ("triplets (distance)", (("loss/triplet", "batch-hard triplets", "identity"),)),
-        ("gap of day and night", (("monitor/modality_gap", "distance of means", "gate"),)),
-        ("likeness of views", (("monitor/view_similarity", "|cos|", "text"),)),
-        VALIDATION))
+        ("modality gap", (("monitor/modality_gap", "distance of means", "gate"),)),
+        ("similarity between views", (("monitor/view_similarity", "|cos|", "text"),)),
+        VALIDATION,
+    ),
+)

@@ -7,12 +7,12 @@ from torch import Tensor
 
 from reidlab.errors import ReidlabError
 from reidlab.evaluation.attention_maps import branch_maps, encoder_maps, on_patches, rollout
-from reidlab.evaluation.attribution import SIDES, Credit, credit
+from reidlab.evaluation.attribution import SIDES, Attribution, attribute
 from reidlab.plots.attention import overlays
 from reidlab.synthetic.world import Drawing
 from reidlab.widgets.panel import Panel
 
-KINDS = {"identity branch": "attention weight", "clothing branch": "attention weight",
+MAPS = {"identity branch": "attention weight", "clothing branch": "attention weight",
          "encoder, from CLS": "attention weight", "rollout, from CLS": "share of flow",
          "word → patch": "added to the score"}
 BRANCHES = {"identity branch": "identity", "clothing branch": "cloth"}
@@ -51,10 +51,10 @@ def attention_viewer(model, untrained, drawings: list[Drawing]) -> Panel:
         return on_patches(found.mean(dim=0), grid)
 
     @lru_cache(maxsize=256)
-    def shared(trained: bool, person: int, side: str) -> Credit:
-        said = drawings[person]
-        text = said.id_caption if side == "identity" else said.cloth_caption
-        return credit(model if trained else untrained, said.image, text, side)
+    def shared(trained: bool, person: int, side: str) -> Attribution:
+        drawing = drawings[person]
+        text = drawing.id_caption if side == "identity" else drawing.cloth_caption
+        return attribute(model if trained else untrained, drawing.image, text, side)
 
     def view(person, kind, layer, head, word, strength):
         signed = kind == "word → patch"
@@ -71,7 +71,7 @@ def attention_viewer(model, untrained, drawings: list[Drawing]) -> Panel:
         else:
             maps = {title: weights(trained, person, kind, layer, head) for title, trained in
                     (("trained", True), ("untrained", False))}
-        return overlays([(drawings[person].image, maps)], label=KINDS[kind], signed=signed,
+        return overlays([(drawings[person].image, maps)], label=MAPS[kind], signed=signed,
                         parts=[drawings[person].parts], strength=strength)
 
     def slider(name, least, most, value):
@@ -80,7 +80,7 @@ def attention_viewer(model, untrained, drawings: list[Drawing]) -> Panel:
     return Panel(
         "attention", view,
         person=slider("person", 0, len(drawings) - 1, 0),
-        kind=ipywidgets.Dropdown(options=list(KINDS), description="map"),
+        kind=ipywidgets.Dropdown(options=list(MAPS), description="map"),
         layer=slider("layer", 1, layers, layers),
         head=ipywidgets.Dropdown(options=["mean", *map(str, range(1, heads + 1))],
                                  description="head"),

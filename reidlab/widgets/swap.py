@@ -26,7 +26,7 @@ def swap_viewer(model, world: World, people: tuple[int, int] = (1510, 1521),
         pictures = [world.draw(person, outfit, 0).image,
                     world.draw(other_person, other_outfit, 1).image]
         with torch.inference_mode():
-            vectors = model.embed(model.split(to_tensor(np.stack(pictures)))[0])
+            vectors = model.embed(model.image_features(to_tensor(np.stack(pictures)))[0])
         alike = ", ".join(f"{side} {(v[0] @ v[1]).item():+.2f}" for side, v in
                           zip(("identity", "clothing"), vectors, strict=True))
         sheet = contact_sheet([pictures], height=3.0, titles=[

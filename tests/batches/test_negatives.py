@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from reidlab.batches.text_image import Batches, SimilarCaptions, rivals
+from reidlab.batches.text_image import Batches, SimilarCaptions, hard_negatives
 from tests.conftest import MATCHING, mini
 
 
@@ -37,11 +37,11 @@ def test_rivals_share_words_and_mean_something_else(data):
     batches = Batches(data.train, mini("corrected", **MATCHING))
     batch = batches(0)
     own = [f"{i} {c}" for i, c in zip(batch.id_text, batch.cloth_text, strict=True)]
-    assert all(r in own and r != o for r, o in zip(batch.rival_text, own, strict=True))
-    overlap = [len(set(r.split()) & set(o.split())) for r, o in zip(batch.rival_text, own,
+    assert all(r in own and r != o for r, o in zip(batch.negative_text, own, strict=True))
+    overlap = [len(set(r.split()) & set(o.split())) for r, o in zip(batch.negative_text, own,
                                                                     strict=True)]
     mean = np.mean([len(set(a.split()) & set(b.split())) for a in own for b in own if a != b])
     assert np.mean(overlap) > mean
-    assert batches(0, progress=0.0).rival_text is None  # matching has not set in yet
+    assert batches(0, progress=0.0).negative_text is None  # matching has not set in yet
     same = np.ones((2, 2), bool)
-    assert rivals(["a b", "a c"], same, np.random.default_rng(0)) == ["a b", "a c"]
+    assert hard_negatives(["a b", "a c"], same, np.random.default_rng(0)) == ["a b", "a c"]

@@ -23,10 +23,19 @@ DESIGNS = {  # design → fields of its own; the rest of a mini run is the same
     "corrected": {},
     "embednet_corrected": {"training.checkpoint_every": 2},
 }
-MINI = {"data.people": 24, "data.val_people": 12, "data.test_people": 12, "data.shots": 2,
-        "training.epochs": 3, "training.batches_per_epoch": 4, "training.batch_size": 16,
-        "training.monitor_every": 5, "training.validate_every": 2,
-        "training.checkpoint_every": 3, "training.warmup": 4}
+MINI = {
+    "data.people": 24,
+    "data.val_people": 12,
+    "data.test_people": 12,
+    "data.images_per_outfit": 2,
+    "training.epochs": 3,
+    "training.batches_per_epoch": 4,
+    "training.batch_size": 16,
+    "training.monitor_every": 5,
+    "training.validate_every": 2,
+    "training.checkpoint_every": 3,
+    "training.warmup": 4,
+}
 ONCE = ("run", "run/config.json", "run/tokenizer", "cache")  # written once in the life of a run
 EVENTS = (*ONCE, "run/lock", "run/plan.json", "run/metrics.jsonl", "run/machine.json",
           "run/checkpoints/last.safetensors", "run/checkpoints/best.safetensors",

@@ -21,19 +21,33 @@ LABELS = ("x", "²", "-1", "1.5", "", "9" * 5000, str(2 ** 63), "0", "٣", "1e3"
 def spoil_bytes(random: Random, data: bytes) -> tuple[str, bytes]:
     """Damage that knows nothing of the format."""
     cut = random.randrange(len(data)) if data else 0
-    return random.choice([
-        ("empty", b""), (f"cut at {cut}", data[:cut]),
-        (f"NUL at {cut}", data[:cut] + b"\0" + data[cut:]),
-        (f"byte {cut} flipped", data[:cut] + bytes(255 - b for b in data[cut:cut + 1])
-         + data[cut + 1:]),
-        ("utf-16", data.decode("latin-1").encode("utf-16")), ("BOM", b"\xef\xbb\xbf" + data),
-        ("latin-1", b"\xe9\xfc" + data), ("a lone surrogate", data[:cut] + b"\xed\xa0\x80"
-                                         + data[cut:]),
-        ("brackets", b"[" * DEEP), ("objects", b'{"a":' * DEEP), ("noise", random.randbytes(999)),
-        ("null", b"null"), ("a list", b"[]"), ("an object", b"{}"), ("a number", b"3"),
-        ("a string", b'"text"'), ("words", b"not found\n"), ("twice", data + data),
-        ("HTML", b"<!DOCTYPE html><html><body>404</body></html>"), ("NUL bytes", bytes(4096)),
-    ])
+    return random.choice(
+        [
+            ("empty", b""),
+            (f"cut at {cut}", data[:cut]),
+            (f"NUL at {cut}", data[:cut] + b"\0" + data[cut:]),
+            (
+                f"byte {cut} flipped",
+                data[:cut] + bytes(255 - b for b in data[cut : cut + 1]) + data[cut + 1 :],
+            ),
+            ("utf-16", data.decode("latin-1").encode("utf-16")),
+            ("BOM", b"\xef\xbb\xbf" + data),
+            ("latin-1", b"\xe9\xfc" + data),
+            ("a lone surrogate", data[:cut] + b"\xed\xa0\x80" + data[cut:]),
+            ("brackets", b"[" * DEEP),
+            ("objects", b'{"a":' * DEEP),
+            ("noise", random.randbytes(999)),
+            ("permutation_95", b"permutation_95"),
+            ("a list", b"[]"),
+            ("an object", b"{}"),
+            ("a number", b"3"),
+            ("a string", b'"text"'),
+            ("words", b"not found\n"),
+            ("twice", data + data),
+            ("HTML", b"<!DOCTYPE html><html><body>404</body></html>"),
+            ("NUL bytes", bytes(4096)),
+        ]
+    )
 
 
 def spoil_json(random: Random, value) -> tuple[str, object]:

@@ -11,11 +11,23 @@ from tests.campaign.judging import last_words
 from tests.campaign.running import Place, run
 
 TEXT, INFRARED = "corrected", "embednet_corrected"  # the design that stands for each task
-BOTH = {"data.people": 12, "data.val_people": 12, "data.test_people": 12, "data.shots": 2,
-        "image.height": 48, "image.width": 32, "image.dim": 32, "image.heads": 2,
-        "training.epochs": 1, "training.batches_per_epoch": 4, "training.batch_size": 8,
-        "training.monitor_every": 2, "training.validate_every": 1, "training.checkpoint_every": 2,
-        "training.warmup": 1}
+BOTH = {
+    "data.people": 12,
+    "data.val_people": 12,
+    "data.test_people": 12,
+    "data.images_per_outfit": 2,
+    "image.height": 48,
+    "image.width": 32,
+    "image.dim": 32,
+    "image.heads": 2,
+    "training.epochs": 1,
+    "training.batches_per_epoch": 4,
+    "training.batch_size": 8,
+    "training.monitor_every": 2,
+    "training.validate_every": 1,
+    "training.checkpoint_every": 2,
+    "training.warmup": 1,
+}
 SMALL = {TEXT: BOTH | {"image.layers": 1, "text.dim": 32, "text.heads": 2, "heads.embedding": 16},
          INFRARED: BOTH | {"image.layers": 4, "expansion.heads": 2, "scoring.trials": 2}}
 OWN = {"merged": {"heads.embedding": 256},  # the width at which the note ends; None: the design's

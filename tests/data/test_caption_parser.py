@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from reidlab.data.caption_parser import split_caption
+from reidlab.data.caption_parser import parse_caption
 from reidlab.synthetic.world import World
 
 
@@ -19,20 +19,20 @@ from reidlab.synthetic.world import World
     ("The man has a beard and glasses, with a grey coat.", "glasses", "grey coat"),
 ])
 def test_each_side_gets_its_own_words(caption, identity, clothing):
-    parts = split_caption(caption)
+    parts = parse_caption(caption)
     assert identity in parts.identity.lower() and clothing in parts.clothing.lower()
     assert not clothing or clothing not in parts.identity.lower()
 
 
 @pytest.mark.parametrize("caption", ["A man with no hat.", "A woman, not wearing a coat."])
 def test_what_is_denied_is_not_said(caption):
-    parts = split_caption(caption)
+    parts = parse_caption(caption)
     assert parts.clothing == "" and parts.identity
 
 
 @pytest.mark.parametrize("caption", ["", "   ", "…", "红色夹克", "12 34", "the the the"])
 def test_captions_that_say_nothing_give_two_empty_sides(caption):
-    assert split_caption(caption) == ("", "")
+    assert parse_caption(caption) == ("", "")
 
 
 def words(text):
@@ -44,7 +44,7 @@ def test_precision_and_recall_on_drawn_captions():
     world, hits = World(), {"identity": [0, 0, 0], "clothing": [0, 0, 0]}
     for k in range(400):
         said = world.describe(k, k, k % 4)
-        parts = split_caption(f"{said.id_caption} {said.cloth_caption}")
+        parts = parse_caption(f"{said.id_caption} {said.cloth_caption}")
         for side, true in (("identity", said.id_caption), ("clothing", said.cloth_caption)):
             found, wanted = words(getattr(parts, side)), words(true)
             hits[side][0] += len(found & wanted)
@@ -66,7 +66,7 @@ def test_precision_and_recall_by_slot_on_captions_labelled_by_hand():
     assert len(LABELLED) >= 60
     counts = defaultdict(lambda: [0, 0, 0])
     for caption, *sides in LABELLED:
-        parts = [text.lower() for text in split_caption(caption)]
+        parts = [text.lower() for text in parse_caption(caption)]
         for k, side in enumerate(sides):
             for item in filter(str.strip, side.split(";")):
                 slot, phrase = (text.strip() for text in item.split(":"))
@@ -88,7 +88,7 @@ def test_precision_and_recall_by_slot_on_captions_labelled_by_hand():
     ("A man with short sleeves and short hair.", "A man, short hair.", "With short sleeves."),
 ])
 def test_traps(caption, identity, clothing):
-    assert split_caption(caption) == (identity, clothing)
+    assert parse_caption(caption) == (identity, clothing)
 
 
 @pytest.mark.parametrize(("caption", "identity", "clothing"), [
@@ -97,4 +97,4 @@ def test_traps(caption, identity, clothing):
     ("A tall man，red shirt．", "A tall man.", "Red shirt."),
 ])
 def test_full_width_marks_cut_as_commas_and_full_stops_do(caption, identity, clothing):
-    assert split_caption(caption) == (identity, clothing)
+    assert parse_caption(caption) == (identity, clothing)

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from reidlab.data.checking import check
-from reidlab.data.exporting import export_drawn
+from reidlab.data.exporting import export_synthetic
 from reidlab.data.text_image import LAYOUTS
 from reidlab.data.visible_infrared import INFRARED_LAYOUTS
 from reidlab.errors import ReidlabError
@@ -16,7 +16,7 @@ LAYOUT_NAMES = (*LAYOUTS, *INFRARED_LAYOUTS)
 
 def export(folder, name="cuhk-pedes", **changes):
     asked = {"size": (16, 16), "people": 4, "held_out": 2, "shots": 1} | changes
-    return export_drawn(Path(folder), name, **asked)
+    return export_synthetic(Path(folder), name, **asked)
 
 
 def problems(folder, name) -> list:
@@ -77,7 +77,7 @@ def test_an_export_into_a_file_or_a_full_folder_is_one_line_and_changes_nothing(
 def test_an_export_without_the_right_to_write_is_one_line(tmp_path, monkeypatch, cache, name):
     def denied(path, *args, **options):
         raise PermissionError(13, "Permission denied", os.fspath(path))
-    export(tmp_path / "drawn", name)  # so that nothing is left to draw into the cache
+    export(tmp_path / "synthetic", name)  # so that nothing is left to draw into the cache
     monkeypatch.setattr(os, "mkdir", denied)
     with pytest.raises(ReidlabError, match="cannot write .*new: Permission denied"):
         export(tmp_path / "new", name)

@@ -10,7 +10,7 @@ from reidlab.config.text_image import Data
 from reidlab.config.visible_infrared import Data as InfraredData
 from reidlab.data.fingerprint import fingerprint
 from reidlab.data.loading import load_text_image, load_visible_infrared
-from reidlab.data.records import Pair, Record, Split, TextImageData, VisibleInfraredData
+from reidlab.data.records import CrossModalSplit, Record, Split, TextImageData, VisibleInfraredData
 from tests.data.making import cuhk, edit, picture, regdb
 
 SIZE = (16, 8)
@@ -61,7 +61,7 @@ def test_another_infrared_picture_is_another_fingerprint(tmp_path, cache):
 
 def made(records: list[Record], images: np.ndarray) -> str:
     split = Split(records, images)
-    return fingerprint(TextImageData(split, split, split, source="drawn"))
+    return fingerprint(TextImageData(split, split, split, source="synthetic"))
 
 
 def test_each_field_and_the_order_of_records_count():
@@ -93,7 +93,21 @@ def test_both_kinds_of_light_count():
     record = Record("a", 1, 1)
     dark = Split([record], np.zeros((1, 16, 8, 3), np.uint8))
     light = Split([record], np.ones((1, 16, 8, 3), np.uint8))
-    digests = {fingerprint(VisibleInfraredData(Pair(a, b), Pair(c, d), Pair(dark, dark), "drawn"))
-               for a, b, c, d in ((dark,) * 4, (light, dark, dark, dark), (dark, light, dark, dark),
-                                  (dark, dark, light, dark), (dark, dark, dark, light))}
+    digests = {
+        fingerprint(
+            VisibleInfraredData(
+                CrossModalSplit(a, b),
+                CrossModalSplit(c, d),
+                CrossModalSplit(dark, dark),
+                "synthetic",
+            )
+        )
+        for a, b, c, d in (
+            (dark,) * 4,
+            (light, dark, dark, dark),
+            (dark, light, dark, dark),
+            (dark, dark, light, dark),
+            (dark, dark, dark, light),
+        )
+    }
     assert len(digests) == 5

@@ -14,7 +14,7 @@ from reidlab.errors import MissingPath, ReidlabError
 @pytest.fixture
 def few(data):
     """A dozen people of each split."""
-    return TextImageData(source="drawn", **{
+    return TextImageData(source="synthetic", **{
         name: Split(getattr(data, name).records[:72], getattr(data, name).images[:72])
         for name in ("train", "val", "test")})
 

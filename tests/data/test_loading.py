@@ -7,12 +7,12 @@ from reidlab.batches.augmentation import augment
 from reidlab.batches.text_image import Batches
 from reidlab.config.text_image import Data
 from reidlab.data.loading import (
-    _draw_split,
-    draw,
-    drawn_keys,
-    drawn_record,
+    _synthetic_split,
     load_split,
     load_text_image,
+    synthetic_keys,
+    synthetic_record,
+    synthetic_text_image,
 )
 from reidlab.data.packing import to_tensor
 from tests.conftest import mini
@@ -27,7 +27,7 @@ def test_splits_share_no_person_and_no_outfit(data):
 
 
 def test_every_described_outfit_has_one_lure():
-    keys = drawn_keys("test", 10, 3, 2)
+    keys = synthetic_keys("test", 10, 3, 2)
     wearers = {}
     for person, outfit, _ in keys:
         wearers.setdefault(outfit, set()).add(person)
@@ -39,14 +39,19 @@ def test_every_described_outfit_has_one_lure():
 
 
 def test_more_training_people_leave_the_test_people_alone():
-    few, many = (draw(Data(people=n, val_people=2, test_people=3), (96, 48)) for n in (2, 4))
+    few, many = (
+        synthetic_text_image(Data(people=n, val_people=2, test_people=3), (96, 48)) for n in (2, 4)
+    )
     assert few.test.records == many.test.records
     assert (few.test.images == many.test.images).all()
 
 
 def test_one_split_alone_is_that_split():
     experiment = Data(people=4, val_people=2, test_people=3)
-    whole, alone = draw(experiment, (96, 48)).test, load_split(experiment, (96, 48), "test")
+    whole, alone = (
+        synthetic_text_image(experiment, (96, 48)).test,
+        load_split(experiment, (96, 48), "test"),
+    )
     assert alone.records == whole.records and (alone.images == whole.images).all()
 
 
@@ -98,21 +103,28 @@ def test_step_and_seed_decide_everything_and_shards_agree(data):
 
 
 def test_a_pass_shows_every_picture_once_without_person_sampling(data):
-    sampler = Batches(data.train, mini("attention", data__unmatched=0.0)).sampler
+    sampler = Batches(data.train, mini("attention", data__mismatched_fraction=0.0)).sampler
     seen = [row[0] for step in range(sampler.batches_per_pass) for row in sampler.pick(step)]
     assert len(seen) == len(set(seen)) == 576
 
 
 def test_augmentation_off_is_the_picture_and_on_keeps_range_and_size(data):
     pictures = data.train.images[:8]
-    image, still = to_tensor(pictures), Data(flip=0, jitter=0, crop=0)
+    image, still = to_tensor(pictures), Data(flip=0, jitter=0, crop_padding=0)
     assert torch.equal(augment(pictures, still, torch.Generator(), 8, slice(None)), image)
-    mirrored = augment(pictures, Data(flip=1, jitter=0, crop=0), torch.Generator(), 8, slice(None))
+    mirrored = augment(
+        pictures, Data(flip=1, jitter=0, crop_padding=0), torch.Generator(), 8, slice(None)
+    )
     assert torch.equal(mirrored, image.flip(-1))
     moved = augment(pictures, Data(), torch.Generator().manual_seed(1), 8, slice(None))
     assert moved.shape == image.shape and moved.abs().max() <= 1 and not torch.equal(moved, image)
-    shifted = augment(pictures, Data(flip=0, jitter=0, crop=4), torch.Generator().manual_seed(1),
-                      8, slice(None))
+    shifted = augment(
+        pictures,
+        Data(flip=0, jitter=0, crop_padding=4),
+        torch.Generator().manual_seed(1),
+        8,
+        slice(None),
+    )
     inner = image[0, :, 8:-8, 8:-8]
     assert any(torch.equal(shifted[0, :, 8 + dy:88 + dy, 8 + dx:40 + dx], inner)
                for dy in range(-4, 5) for dx in range(-4, 5))
@@ -120,10 +132,10 @@ def test_augmentation_off_is_the_picture_and_on_keeps_range_and_size(data):
 
 def test_cached_pictures_are_the_drawn_ones(data):
     from reidlab.synthetic.world import World
-    world, keys = World(0, (96, 48)), drawn_keys("train", 48, 3, 4)
-    _draw_split.cache_clear()  # what a later process reads back
+    world, keys = World(0, (96, 48)), synthetic_keys("train", 48, 3, 4)
+    _synthetic_split.cache_clear()  # what a later process reads back
     kept = load_text_image(mini().data, (96, 48)).train.records
-    assert kept == [drawn_record(world, key) for key in keys]
+    assert kept == [synthetic_record(world, key) for key in keys]
     for k in (0, 100, 575):
         assert (data.train.images[k] == world.draw(*keys[k]).image).all()
 

@@ -8,8 +8,13 @@ import pytest
 
 from reidlab.config.text_image import Data
 from reidlab.data import packing
-from reidlab.data.loading import _draw_split, draw, drawn_keys, drawn_record
-from reidlab.data.packing import Drawn, cache_folder, pack, pack_drawn
+from reidlab.data.loading import (
+    _synthetic_split,
+    synthetic_keys,
+    synthetic_record,
+    synthetic_text_image,
+)
+from reidlab.data.packing import SyntheticImages, cache_folder, pack, pack_synthetic
 from reidlab.errors import MissingPath, ReidlabError
 from reidlab.synthetic.world import World
 from tests.data.making import picture
@@ -89,33 +94,46 @@ def test_damaged_packed_pictures_are_made_anew(tmp_path, own_cache, damage, capf
     assert capfd.readouterr().err == ""
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b"[1, 2]", b"null", b"\xff\xfe",
-                                     b'[{"path": "x"}]', b"[" * 100_000, None])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"{}",
+        b"[1, 2]",
+        b"permutation_95",
+        b"\xff\xfe",
+        b'[{"path": "x"}]',
+        b"[" * 100_000,
+        None,
+    ],
+)
 def test_damaged_records_of_drawn_pictures_are_made_anew(own_cache, content):
-    data = Data(people=2, val_people=2, test_people=2, outfits=2, shots=1)
-    _draw_split.cache_clear()
-    before = draw(data, (16, 16)).test.records
-    world, keys = World(0, (16, 16)), drawn_keys("test", 2, 2, 1)
-    assert before == [drawn_record(world, key) for key in keys]
+    data = Data(people=2, val_people=2, test_people=2, outfits=2, images_per_outfit=1)
+    _synthetic_split.cache_clear()
+    before = synthetic_text_image(data, (16, 16)).test.records
+    world, keys = World(0, (16, 16)), synthetic_keys("test", 2, 2, 1)
+    assert before == [synthetic_record(world, key) for key in keys]
     files = {file: file.read_bytes() for file in own_cache.glob("*.jsonl")}
     assert len(files) == 3
     for file, whole in files.items():
         file.write_bytes(whole.replace(b'"outfit": ', b'"outfit": 1') if content is None
                          else content)
-    _draw_split.cache_clear()  # as a later process
-    assert draw(data, (16, 16)).test.records == before
+    _synthetic_split.cache_clear()  # as a later process
+    assert synthetic_text_image(data, (16, 16)).test.records == before
     assert all(file.read_bytes() == whole for file, whole in files.items())
 
 
 def test_a_pipe_in_place_of_a_cache_file_is_not_waited_for(own_cache):
-    data = Data(people=2, val_people=2, test_people=2, outfits=2, shots=1)
-    _draw_split.cache_clear()
-    before = draw(data, (16, 16)).test
+    data = Data(people=2, val_people=2, test_people=2, outfits=2, images_per_outfit=1)
+    _synthetic_split.cache_clear()
+    before = synthetic_text_image(data, (16, 16)).test
     for file in list(own_cache.iterdir()):
         file.unlink()
         os.mkfifo(file)
-    _draw_split.cache_clear()
-    again = draw(data, (16, 16)).test
+    _synthetic_split.cache_clear()
+    again = synthetic_text_image(data, (16, 16)).test
     assert again.records == before.records and np.array_equal(again.images, before.images)
 
 
@@ -156,7 +174,7 @@ def test_without_room_for_the_cache_pictures_are_kept_in_memory(tmp_path, monkey
 def test_what_is_kept_of_the_drawn_world_is_what_was_kept_before(own_cache):
     """The name and every byte of a cache file, so that no old cache is drawn again."""
     world, keys = World(0, (16, 16)), [(0, 0, 0), (1, 1, 0)]
-    pack_drawn(Drawn(world, keys), (16, 16))
+    pack_synthetic(SyntheticImages(world, keys), (16, 16))
     assert cache_folder() == own_cache
     assert [file.name for file in own_cache.iterdir()] == ["1e957924f53c59d447fa.npy"]
     whole = io.BytesIO()

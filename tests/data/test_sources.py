@@ -38,7 +38,7 @@ def test_a_folder_may_be_relative_or_start_at_home(home, folder):
 
 def test_an_absolute_source_stays_the_same_one_when_read_again(home):
     once = absolute_source("cuhk-pedes:../home/people")
-    assert absolute_source(once) == once and absolute_source("drawn") == "drawn"
+    assert absolute_source(once) == once and absolute_source("synthetic") == "synthetic"
 
 
 @pytest.mark.parametrize("source", ["market:x", "cuhk-pedes", "cuhk-pedes:", "", ":", "Drawn"])

@@ -257,7 +257,7 @@ def test_an_entry_of_another_kind_is_named(tmp_path, entry):
     assert "reidlab_parts.json, 1/0.png: an object is needed" in refused("cuhk-pedes", folder)
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"null", b"\xff"])
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"permutation_95", b"\xff"])
 def test_check_reports_a_side_file_that_training_refuses(tmp_path, content):
     folder = cuhk(tmp_path / "cuhk")
     (folder / "reidlab_parts.json").write_bytes(content)

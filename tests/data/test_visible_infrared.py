@@ -4,19 +4,23 @@ import pytest
 import torch
 
 from reidlab.__main__ import main
-from reidlab.batches.visible_infrared import PairBatches, erase, exchange_channels
+from reidlab.batches.visible_infrared import (
+    VisibleInfraredBatches,
+    exchange_channels,
+    random_erasing,
+)
 from reidlab.config.changes import change
 from reidlab.config.visible_infrared import Data
 from reidlab.data.checking import check
-from reidlab.data.exporting import export_drawn
-from reidlab.data.loading import draw_pair, load_visible_infrared
+from reidlab.data.exporting import export_synthetic
+from reidlab.data.loading import load_visible_infrared, synthetic_visible_infrared
 from reidlab.data.visible_infrared import INFRARED_LAYOUTS, read
 from reidlab.errors import ReidlabError
 from reidlab.presets import preset
 from reidlab.synthetic.world import World
 
 SIZE = (96, 48)
-FEW = {"data.people": 12, "data.val_people": 4, "data.test_people": 4, "data.shots": 3,
+FEW = {"data.people": 12, "data.val_people": 4, "data.test_people": 4, "data.images_per_outfit": 3,
        "training.batch_size": 16, "data.images_per_person": 4}
 
 
@@ -33,7 +37,7 @@ def data(experiment, cache):
 @pytest.fixture(scope="module", params=sorted(INFRARED_LAYOUTS))
 def exported(request, tmp_path_factory, cache):
     folder = tmp_path_factory.mktemp("camera-cam3") / request.param  # a root that names a camera
-    export_drawn(folder, request.param, SIZE, people=12, held_out=4, shots=3)
+    export_synthetic(folder, request.param, SIZE, people=12, held_out=4, shots=3)
     return request.param, folder
 
 
@@ -78,7 +82,7 @@ def test_a_folder_reads_back_as_what_was_drawn(exported):
                                14 if split == "train" else held_out)
         assert len(visible) == len(infrared) == 3 * len(people)
     found = load_visible_infrared(Data(source=f"{name}:{folder}"), SIZE)
-    drawn = draw_pair(0, SIZE, "test", 4, 3)
+    drawn = synthetic_visible_infrared(0, SIZE, "test", 4, 3)
     closest = np.abs(found.test.visible.images[:, None].astype(float)
                      - drawn.visible.images[None]).mean(axis=(2, 3, 4)).min(axis=1)
     assert closest.max() < 6  # the same pictures, but for what JPEG takes
@@ -121,7 +125,7 @@ def test_regdb_has_the_published_counts_when_as_many_people_are_drawn():
     ("Visible/1.bmp", "need “path label”"), ("Visible/1.bmp three", "need “path label”")])
 def test_lists_are_untrusted(tmp_path, cache, line, says):
     folder = tmp_path / "regdb"
-    export_drawn(folder, "regdb", SIZE, people=4, held_out=2, shots=1)
+    export_synthetic(folder, "regdb", SIZE, people=4, held_out=2, shots=1)
     file = folder / "idx" / "train_visible_1.txt"
     file.write_text(file.read_text() + line + "\n")
     with pytest.raises(ReidlabError, match=says):
@@ -146,7 +150,7 @@ def test_wrong_requests_are_one_line(tmp_path, capsys, cache):
 
 @pytest.mark.covers("R1", "V36")
 def test_a_batch_is_p_people_by_k_pictures_position_by_position(data, experiment):
-    batches = PairBatches(data.train, experiment)
+    batches = VisibleInfraredBatches(data.train, experiment)
     visible, infrared, labels = batches.pick(3)
     assert len(visible) == len(infrared) == 16 and len(set(labels)) == 4
     assert [data.train.visible.pids[v] for v in visible] == [
@@ -161,7 +165,7 @@ def test_a_batch_is_p_people_by_k_pictures_position_by_position(data, experiment
 
 @pytest.mark.covers("V36")
 def test_early_pairs_are_one_shot_and_later_ones_any(data, experiment):
-    batches = PairBatches(data.train, experiment)
+    batches = VisibleInfraredBatches(data.train, experiment)
 
     def shots(progress):
         visible, infrared, _ = batches.pick(0, progress)
@@ -173,10 +177,10 @@ def test_early_pairs_are_one_shot_and_later_ones_any(data, experiment):
 
 def test_erasing_and_channel_exchange():
     image = torch.rand(64, 3, 96, 48) + 0.5
-    erased = erase(image, 1.0, torch.Generator().manual_seed(0))
+    erased = random_erasing(image, 1.0, torch.Generator().manual_seed(0))
     share = (erased == 0).all(dim=1).float().mean(dim=(1, 2))
     assert share.min() > 0.005 and share.max() < 0.25
-    assert torch.equal(erase(image, 0.0, torch.Generator()), image)
+    assert torch.equal(random_erasing(image, 0.0, torch.Generator()), image)
     grey = exchange_channels(image, 1.0, torch.Generator().manual_seed(0))
     assert torch.equal(grey[:, 0], grey[:, 2])
     assert {int((image[k] == grey[k, 0]).flatten(1).all(dim=1).nonzero()[0]) for k in range(64)
@@ -186,12 +190,14 @@ def test_erasing_and_channel_exchange():
 
 def test_too_few_people_are_named(data, experiment):
     with pytest.raises(ReidlabError, match="needs 32 people seen in both kinds"):
-        PairBatches(data.train, change(experiment, {"training.batch_size": 128}))
+        VisibleInfraredBatches(data.train, change(experiment, {"training.batch_size": 128}))
 
 
 @pytest.mark.covers("V27")
 def test_unnamed_people_come_alone_and_without_a_label(data, experiment):
-    batches = PairBatches(data.train, change(experiment, {"data.labelled": 0.5}))
+    batches = VisibleInfraredBatches(
+        data.train, change(experiment, {"data.labelled_fraction": 0.5})
+    )
     visible, infrared, labels = batches.pick(0)
     assert labels.count(-1) == 8 and set(labels) - {-1} <= set(range(6))
     named = set(sorted(set(data.train.visible.pids))[:6])

@@ -5,7 +5,7 @@ from torch import nn
 
 from reidlab.config import Disentangle
 from reidlab.disentangle import build_disentangler
-from reidlab.disentangle.gate import GatedSplit
+from reidlab.disentangle.gate import GatedDisentangler
 from reidlab.disentangle.mixers import LinformerAttention, PerformerAttention
 from reidlab.losses.gate import RunningMean
 
@@ -90,7 +90,7 @@ def test_self_only_cross_only_and_both(layers, cross):
 @pytest.mark.parametrize("kind", ["linear", "mlp", "multihead"])
 def test_richer_gates_train(kind):
     torch.manual_seed(0)
-    gate = GatedSplit(32, kind)
+    gate = GatedDisentangler(32, kind)
     a, b = torch.randn(16, 32), torch.randn(16, 32)
     goal = torch.rand(16, 32) if kind != "multihead" else torch.rand(16, 8).repeat_interleave(4, 1)
     step = torch.optim.Adam(gate.parameters(), lr=0.05)
@@ -110,7 +110,7 @@ def test_richer_gates_train(kind):
 def test_smoothing_lowers_the_gates_variance_under_noise():
     def variance(weight):
         torch.manual_seed(0)
-        gate, smooth = GatedSplit(16), RunningMean(16)
+        gate, smooth = GatedDisentangler(16), RunningMean(16)
         x, goal = torch.randn(64, 16), torch.rand(64, 16).round()
         step = torch.optim.Adam(gate.parameters(), lr=0.02)
         for _ in range(150):

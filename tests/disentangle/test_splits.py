@@ -4,9 +4,9 @@ import torch
 
 from reidlab.config import Disentangle
 from reidlab.disentangle import build_disentangler
-from reidlab.disentangle.attention import AttentionSplit
-from reidlab.disentangle.gate import GatedSplit
-from reidlab.disentangle.queries import QuerySplit
+from reidlab.disentangle.attention import AttentionDisentangler
+from reidlab.disentangle.gate import GatedDisentangler
+from reidlab.disentangle.queries import QueryDisentangler
 from reidlab.disentangle.reversal import alpha_ramp, reverse_gradient
 
 DIM = 16
@@ -105,18 +105,18 @@ def test_pooling_is_the_mean_over_all_tokens():
 
 @pytest.mark.covers("D12")
 def test_gate_shares_and_every_parameter_gets_a_gradient():
-    split, x = GatedSplit(6), torch.randn(3, 6)
+    split, x = GatedDisentangler(6), torch.randn(3, 6)
     out = split(x, x)
     assert torch.allclose(out.identity + out.cloth, x)  # the two shares add up to the whole
     assert ((out.gate > 0) & (out.gate < 1)).all() and out.gate.shape == (3, 6)
-    assert sum(p.numel() for p in GatedSplit(768).parameters()) == 1536 * 768 + 768
+    assert sum(p.numel() for p in GatedDisentangler(768).parameters()) == 1536 * 768 + 768
     out.identity.sum().backward()
     assert [n for n, p in split.named_parameters() if not p.grad.any()] == []
 
 
 @pytest.mark.parametrize(("config", "millions"), [(NOTE_003, 11.82), (NOTE_002, 44.91)])
 def test_sizes_at_full_width(config, millions):
-    count = sum(p.numel() for p in AttentionSplit(config, 768).parameters())
+    count = sum(p.numel() for p in AttentionDisentangler(config, 768).parameters())
     assert count / 1e6 == pytest.approx(millions, abs=0.01)
 
 
@@ -132,7 +132,7 @@ def test_maps_are_given_on_request_and_sum_to_one():
 
 
 def test_queries_have_no_gate_and_never_read_each_other():
-    split, x = QuerySplit(Disentangle(name="queries"), DIM).eval(), tokens()
+    split, x = QueryDisentangler(Disentangle(name="queries"), DIM).eval(), tokens()
     before = split(x)
     with torch.no_grad():
         split.cloth.query.add_(1)

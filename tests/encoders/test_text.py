@@ -98,7 +98,7 @@ def test_bert_gets_a_gradient_exactly_when_trainable(tokenizer, trainable):
 
 def test_frozen_states_are_computed_once_a_caption(tokenizer):
     frozen = encoder(tokenizer, trainable=False, pooling="masked_mean")
-    frozen.know(CAPTIONS)
+    frozen.cache_texts(CAPTIONS)
     calls = []
     frozen.bert.register_forward_hook(lambda *a: calls.append(1))
     first = frozen(CAPTIONS[:4])

@@ -26,8 +26,8 @@ FIELDS = {k.replace(".", "__"): v for k, v in SHORT.items()}
 
 
 def fake(value, **more):
-    scores = {"r1": value, "map": value, "lure_rate": 0.1}
-    return {"tables": {"test": {"as_dressed": {"text_to_image": scores}}},
+    scores = {"r1": value, "map": value, "same_outfit_at_1": 0.1}
+    return {"tables": {"test": {"same_clothes": {"text_to_image": scores}}},
             "task": "text-image", "parameters": 2_000_000, **more}
 
 
@@ -129,7 +129,7 @@ def test_a_comparison_trains_what_is_missing_and_writes_table_and_figure(tmp_pat
     assert measured == set(TASKS["text-image"].columns) - {"R1 re-ranked"}
     assert (tmp_path / "comparison.svg").exists()
     text = (tmp_path / "table.md").read_text()
-    assert "| R1 text → image |" in text and "A against A" in text
+    assert "| R1 text → image |" in text and "A/A control" in text
     before = (tmp_path / "corrected-seed1" / "metrics.jsonl").read_bytes()
     again = compare(["projection", "corrected"], [0, 1], tmp_path, changes=FIELDS)
     assert again["designs"] == json.loads(json.dumps(table["designs"]))
@@ -152,9 +152,17 @@ def test_a_sweep_is_resumable_and_names_the_best_on_val(tmp_path, cache, capsys)
     assert "part.field=value,value" in capsys.readouterr().err
 
 
-PAIRS = {"data.people": 16, "data.val_people": 6, "data.test_people": 6, "data.shots": 2,
-         "training.epochs": 1, "training.batches_per_epoch": 3, "training.batch_size": 16,
-         "training.monitor_every": 2, "training.validate_every": 1}
+PAIRS = {
+    "data.people": 16,
+    "data.val_people": 6,
+    "data.test_people": 6,
+    "data.images_per_outfit": 2,
+    "training.epochs": 1,
+    "training.batches_per_epoch": 3,
+    "training.batch_size": 16,
+    "training.monitor_every": 2,
+    "training.validate_every": 1,
+}
 
 
 @pytest.mark.slow

@@ -52,7 +52,7 @@ def test_as_written_logs_eight_losses_the_gate_and_the_ramp(tmp_path, data):
 def test_every_design_trains_is_watched_and_is_scored(tmp_path, data, name):
     report = train(mini(name, training__epochs=2, training__monitor_every=2), tmp_path / "run",
                    quiet=True)
-    assert 0 < report["tables"]["test"]["as_dressed"]["text_to_image"]["r1"] < 1
+    assert 0 < report["tables"]["test"]["same_clothes"]["text_to_image"]["r1"] < 1
     assert "monitor/id_cloth_cka" in RunFolder(tmp_path / "run").rows()[-1]
 
 
@@ -60,7 +60,7 @@ def test_every_design_trains_is_watched_and_is_scored(tmp_path, data, name):
 @pytest.mark.covers("V4", "V14", "V27", "V30")
 @pytest.mark.parametrize(("name", "changes"), [
     *((name, {}) for name in visible_infrared.DESIGNS),
-    ("embednet_corrected", {"data__labelled": 0.5, "loss__clusters": 20,
+    ("embednet_corrected", {"data__labelled_fraction": 0.5, "loss__clusters": 20,
                             "loss__weights__alignment": 0.1, "loss__weights__cut_mix": 0.5})])
 def test_every_visible_infrared_design_trains_is_watched_and_is_scored(tmp_path, cache, name,
                                                                        changes):
@@ -77,7 +77,7 @@ def test_every_visible_infrared_design_trains_is_watched_and_is_scored(tmp_path,
     assert ("monitor/view_similarity" in last) != one_view
     assert {"loss/contrast"} <= set(last) if name == "embednet_corrected" else {
         "loss/cls", "loss/triplet", "loss/cpm"} <= set(last)
-    assert report["multiplications"] > 1e6
+    assert report["macs"] > 1e6
     assert report["view_similarity"] is None if one_view else 0 <= report["view_similarity"] <= 1
 
 
@@ -94,7 +94,7 @@ def test_nan_stops_the_run_and_names_the_term(tmp_path, data, monkeypatch):
         return good(*given, **options) * (float("nan") if len(calls) == 5 else 1)
 
     monkeypatch.setattr(total, "summed_scores", breaks_at_the_fifth_step)
-    with pytest.raises(ReidlabError, match="loss term as_dressed became nan at step 4"):
+    with pytest.raises(ReidlabError, match="loss term summed_score became nan at step 4"):
         train(mini(), tmp_path / "run", quiet=True)
     for file in (tmp_path / "run").rglob("*.safetensors"):
         checkpoint.read(file)

@@ -12,7 +12,7 @@ from reidlab.evaluation.attention_maps import (
     on_patches,
     rollout,
 )
-from reidlab.evaluation.attribution import credit
+from reidlab.evaluation.attribution import attribute
 from reidlab.synthetic.world import World
 from reidlab.tasks import build, load
 from tests.conftest import mini
@@ -52,9 +52,9 @@ def test_mixers_without_a_weight_for_each_token_give_no_maps(data, images, mixer
         model = build(mini("attention", disentangle__mixer=mixer, disentangle__cross_layers=0,
                            disentangle__features=features), data.classes).eval()
         assert branch_maps(model, images) == {}
-        parts, _ = model.split(to_tensor(images), want_maps=True)
+        parts, _ = model.image_features(to_tensor(images), want_maps=True)
         assert parts.maps == {"identity": [], "cloth": []}
-        assert torch.equal(parts.identity, model.split(to_tensor(images))[0].identity)
+        assert torch.equal(parts.identity, model.image_features(to_tensor(images))[0].identity)
 
 
 @pytest.mark.parametrize(("mixer", "layers", "cross", "count"), [
@@ -63,7 +63,7 @@ def test_mixers_without_a_weight_for_each_token_give_no_maps(data, images, mixer
 def test_every_map_is_over_tokens(data, images, mixer, layers, cross, count):
     model = build(mini("attention", disentangle__mixer=mixer, disentangle__self_layers=layers,
                        disentangle__cross_layers=cross), data.classes)
-    maps = model.eval().split(to_tensor(images), want_maps=True)[0].maps
+    maps = model.eval().image_features(to_tensor(images), want_maps=True)[0].maps
     for found in maps.values():
         assert [tuple(m.shape) for m in found] == [(4, 4, 19, 19)] * count
         assert all(m.sum(dim=-1).sub(1).abs().max() < 1e-4 for m in found)
@@ -121,7 +121,7 @@ def test_pairs_of_word_and_patch_add_up_to_the_score(run, people):
                 ("identity", person.id_caption, model.encode_image, model.encode_text),
                 ("cloth", person.cloth_caption, model.encode_cloth_image,
                  model.encode_cloth_text)):
-            found = credit(model, person.image, text, side)
+            found = attribute(model, person.image, text, side)
             with torch.inference_mode():
                 score = (see(image)[0] @ read(text)).item()
             assert found.score == pytest.approx(score, abs=1e-5)
@@ -135,9 +135,9 @@ def test_pairs_of_word_and_patch_add_up_to_the_score(run, people):
 def test_the_erasure_is_part_of_what_is_shared_out(run, people):
     """With and without erasure the pairs add up, to different scores."""
     model, person = load(run), people[0]
-    before = credit(model, person.image, person.id_caption, "identity").score
-    model.id_erasure.reset()
-    after = credit(model, person.image, person.id_caption, "identity").score
+    before = attribute(model, person.image, person.id_caption, "identity").score
+    model.concept_eraser.reset()
+    after = attribute(model, person.image, person.id_caption, "identity").score
     with torch.inference_mode():
         score = (model.encode_image(to_tensor(person.image[None]))[0]
                  @ model.encode_text(person.id_caption)).item()
@@ -146,8 +146,8 @@ def test_the_erasure_is_part_of_what_is_shared_out(run, people):
 
 def test_what_cannot_be_shared_out_is_refused(run, data, people):
     with pytest.raises(ReidlabError, match="use corrected"):
-        credit(build(mini("attention"), data.classes), people[0].image, "a man", "identity")
+        attribute(build(mini("attention"), data.classes), people[0].image, "a man", "identity")
     with pytest.raises(ReidlabError, match="says nothing of that side"):
-        credit(load(run), people[0].image, " ", "cloth")
+        attribute(load(run), people[0].image, " ", "cloth")
     with pytest.raises(ReidlabError, match="unknown side 'clothes'; known: identity, cloth"):
-        credit(load(run), people[0].image, "a man", "clothes")
+        attribute(load(run), people[0].image, "a man", "clothes")

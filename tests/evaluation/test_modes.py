@@ -6,17 +6,17 @@ import pytest
 import torch
 from torch import nn
 
-from reidlab.data.loading import draw_pair
+from reidlab.data.loading import synthetic_visible_infrared
 from reidlab.data.records import Split
-from reidlab.disentangle.gate import SplitFeatures
+from reidlab.disentangle.gate import DisentangledFeatures
 from reidlab.errors import ReidlabError
 from reidlab.evaluation.attention_maps import branch_maps, encoder_maps
-from reidlab.evaluation.attribution import credit
+from reidlab.evaluation.attribution import attribute
 from reidlab.evaluation.embeddings import embed, embed_images
 from reidlab.evaluation.reranking import rerank
 from reidlab.evaluation.studies import layer_features, mean_gate, text_weight
-from reidlab.evaluation.text_image import described
-from reidlab.evaluation.visible_infrared import _likeness, embed_pair, multiplications, protocol
+from reidlab.evaluation.text_image import query_outfit_mask
+from reidlab.evaluation.visible_infrared import _likeness, embed_modalities, macs, protocol
 from reidlab.models.modes import evaluating
 from reidlab.tasks import build
 from reidlab.tasks.text_image import Monitor
@@ -42,7 +42,7 @@ def few(data):
 LOOKS = {  # who looks → (design, what is called with the model and twelve pictures)
     "encoder_maps": ("corrected", lambda m, s: encoder_maps(m, s.images)),
     "branch_maps": ("corrected", lambda m, s: branch_maps(m, s.images)),
-    "credit": ("corrected", lambda m, s: credit(m, s.images[0], "a tall man", "identity")),
+    "credit": ("corrected", lambda m, s: attribute(m, s.images[0], "a tall man", "identity")),
     "mean_gate": ("attention", lambda m, s: mean_gate(m, s.images)),
     "text_weight": ("projection", lambda m, s: text_weight(m, s.images, ["a man"] * 12)),
     "layer_features": ("attention", lambda m, s: layer_features(m, s.images)),
@@ -63,16 +63,16 @@ def test_every_look_puts_every_mode_back(data, few, look):
 
 def test_reranking_puts_every_mode_back(data, few):
     model = mixed(build(mini("corrected", **MATCHING), data.classes))
-    before, shown = modes(model), np.flatnonzero(described(few.records))
+    before, shown = modes(model), np.flatnonzero(query_outfit_mask(few.records))
     rerank(model, np.zeros((2, len(shown))), ["a man", "a woman"], few, shown, best=2)
     assert modes(model) == before
 
 
 def test_looks_at_the_visible_infrared_system_put_every_mode_back(cache):
     experiment = mini("embednet_corrected")
-    pair, before = draw_pair(0, (96, 48), "test", 4, 2), {}
-    for look in (lambda m: embed_pair(m, pair, protocol(experiment)),
-                 lambda m: _likeness(m, pair), lambda m: multiplications(m, experiment)):
+    pair, before = synthetic_visible_infrared(0, (96, 48), "test", 4, 2), {}
+    for look in (lambda m: embed_modalities(m, pair, protocol(experiment)),
+                 lambda m: _likeness(m, pair), lambda m: macs(m, experiment)):
         model = mixed(build(experiment, 4))
         before = modes(model)
         look(model)
@@ -83,7 +83,7 @@ def test_modes_are_put_back_when_the_look_fails(data, few):
     model = mixed(build(mini("corrected"), data.classes))
     before = modes(model)
     with pytest.raises(ReidlabError, match="says nothing"):
-        credit(model, few.images[0], " ", "identity")
+        attribute(model, few.images[0], " ", "identity")
     with pytest.raises(RuntimeError), evaluating(model):
         assert not any(modes(model).values())
         raise RuntimeError
@@ -107,10 +107,10 @@ class Elsewhere(nn.Module):
         super().__init__()
         self.weight, self.seen = nn.Parameter(torch.ones(1, device="meta")), []
 
-    def split(self, image):
+    def image_features(self, image):
         self.seen.append(image.device.type)
         half = torch.full((len(image), 2), 0.5)
-        return SplitFeatures(half, half, gate=half), torch.ones(len(image), 3, 2)
+        return DisentangledFeatures(half, half, gate=half), torch.ones(len(image), 3, 2)
 
     def forward(self, image, id_text):
         self.seen.append(image.device.type)

@@ -57,7 +57,7 @@ def test_a_factor_of_one_value_is_skipped_and_named(fit_has, judge_has, plain):
     for vector in ("identity", "clothing"):
         assert set(found["factors"][vector]) == set(FACTORS) - {"person/glasses"}
         left = [f for f in IDENTITY if f != "person/glasses"]
-        for key in ("above", "chance", "null"):
+        for key in ("above_chance", "chance", "permutation_95"):
             assert found["matrix"][vector]["identity"][key] == pytest.approx(
                 np.mean([found["factors"][vector][f][key] for f in left]))
     json.dumps(found)
@@ -80,7 +80,7 @@ def test_with_every_factor_of_a_kind_skipped_its_mean_is_none_and_a_dash():
     same = {name.replace("/", "__"): "one" for name in CLOTHING}
     found = probe_matrix(people(12, 2, **same), people(12, 3))
     assert found["matrix"]["identity"]["clothing"] is None
-    assert found["matrix"]["clothing"]["identity"]["above"] == pytest.approx(0, abs=0.3)
+    assert found["matrix"]["clothing"]["identity"]["above_chance"] == pytest.approx(0, abs=0.3)
     report = {"task": "text-image", "preset": "corrected", "probes": found, "tables": {"test": {}}}
     assert "| identity | corrected | " in markdown([report])
     assert probes([report]).splitlines()[2].split("|")[4].strip() == "–"

@@ -7,7 +7,12 @@ from reidlab.data.records import Record
 from reidlab.evaluation.dependence import dependence, permutation_level
 from reidlab.evaluation.embeddings import Embeddings, embed
 from reidlab.evaluation.probes import probe
-from reidlab.evaluation.text_image import described, id_accuracy, lure_rate, tables
+from reidlab.evaluation.text_image import (
+    nearest_centroid_accuracy,
+    query_outfit_mask,
+    same_outfit_at_1,
+    tables,
+)
 from reidlab.tasks import load
 
 RNG = np.random.default_rng(0)
@@ -32,12 +37,12 @@ def truth(data):
 
 def test_perfect_embeddings_score_one_everywhere(truth):
     found = tables(truth, 1.0)
-    assert set(found) == {"as_dressed", "as_dressed_id_only", "any_clothes", "across_outfits"}
+    assert set(found) == {"same_clothes", "same_clothes_id_only", "clothes_changing"}
     for table in found.values():
         for scores in table.values():
             assert scores["r1"] == scores["map"] == scores["minp"] == 1
             assert 0 < scores["chance"]["r1"] < 0.3 < scores["ceiling"]["r1"] <= 1
-    assert found["any_clothes"]["text_to_image"]["lure_rate"] == 0
+    assert found["clothes_changing"]["text_to_image"]["same_outfit_at_1"] == 0
 
 
 @pytest.mark.covers("R15")
@@ -45,26 +50,26 @@ def test_who_matches_clothes_follows_every_lure(truth):
     n = len(truth.records)
     dressed = Embeddings(truth.records, truth.cloth_image, truth.cloth_image, truth.cloth_text,
                          truth.cloth_text, np.arange(n), np.zeros(n, int))
-    across = tables(dressed, 1.0)["across_outfits"]["image_to_image"]
-    assert across["lure_rate"] == 1 and across["r1"] == 0
+    across = tables(dressed, 1.0)["clothes_changing"]["image_to_image"]
+    assert across["same_outfit_at_1"] == 1 and across["r1"] == 0
 
 
 def test_lambda_zero_leaves_clothing_out(truth):
     found = tables(truth, 0.0)
-    assert found["as_dressed"] == found["as_dressed_id_only"] or (
-        found["as_dressed"]["text_to_image"]["map"]
-        == found["as_dressed_id_only"]["text_to_image"]["map"])
+    assert found["same_clothes"] == found["same_clothes_id_only"] or (
+        found["same_clothes"]["text_to_image"]["map"]
+        == found["same_clothes_id_only"]["text_to_image"]["map"])
 
 
 def test_galleries_are_what_their_names_say(truth):
-    keep = described(truth.records)
+    keep = query_outfit_mask(truth.records)
     assert keep.sum() * 3 == len(keep)
     first = {}
     for record, kept in zip(truth.records, keep, strict=True):
         assert kept == (first.setdefault(record.pid, record.outfit) == record.outfit)
     found = tables(truth, 1.0)
-    assert found["as_dressed"]["text_to_image"]["gallery"] == keep.sum() == 48
-    assert found["across_outfits"]["image_to_image"]["gallery"] == (~keep).sum() == 96
+    assert found["same_clothes"]["text_to_image"]["gallery"] == keep.sum() == 48
+    assert found["clothes_changing"]["image_to_image"]["gallery"] == (~keep).sum() == 96
 
 
 def test_the_ceiling_is_one_over_the_number_of_indistinguishable_people():
@@ -77,7 +82,7 @@ def test_the_ceiling_is_one_over_the_number_of_indistinguishable_people():
     vectors = unit(np.eye(4))
     found = tables(Embeddings(records, vectors, vectors, vectors, vectors, np.arange(4),
                               np.zeros(4, int)), 1.0)
-    assert found["as_dressed"]["text_to_image"]["ceiling"]["r1"] == pytest.approx(0.5, abs=0.26)
+    assert found["same_clothes"]["text_to_image"]["ceiling"]["r1"] == pytest.approx(0.5, abs=0.26)
 
 
 def test_unknown_outfits_give_the_public_protocol_only(truth):
@@ -85,24 +90,24 @@ def test_unknown_outfits_give_the_public_protocol_only(truth):
              for r in truth.records]
     found = tables(Embeddings(plain, *[getattr(truth, f) for f in (
         "id_image", "cloth_image", "id_text", "cloth_text", "picture", "caption")]), 1.0)
-    assert set(found) == {"as_dressed", "as_dressed_id_only"}
-    assert found["as_dressed"]["text_to_image"]["gallery"] == len(plain)
-    assert "ceiling" not in found["as_dressed"]["text_to_image"]
+    assert set(found) == {"same_clothes", "same_clothes_id_only"}
+    assert found["same_clothes"]["text_to_image"]["gallery"] == len(plain)
+    assert "ceiling" not in found["same_clothes"]["text_to_image"]
 
 
 @pytest.mark.covers("R12")
 def test_naming_people_from_one_outfit_to_the_others(truth):
-    found = id_accuracy(truth)
+    found = nearest_centroid_accuracy(truth)
     assert found == {"accuracy": 1.0, "chance": 1 / 12, "people": 12, "pictures": 96}
     n = len(truth.records)
     dressed = Embeddings(truth.records, truth.cloth_image, truth.cloth_image, truth.cloth_text,
                          truth.cloth_text, np.arange(n), np.zeros(n, int))
-    assert id_accuracy(dressed)["accuracy"] < 0.3
+    assert nearest_centroid_accuracy(dressed)["accuracy"] < 0.3
 
 
 def test_lure_rate_by_hand():
     similarity = np.array([[0.9, 0.1], [0.2, 0.8]])
-    assert lure_rate(similarity, np.array([7, 7]), np.array([7, 8])) == 0.5
+    assert same_outfit_at_1(similarity, np.array([7, 7]), np.array([7, 8])) == 0.5
 
 
 def test_a_probe_reads_what_is_there_and_nothing_else():
@@ -112,10 +117,10 @@ def test_a_probe_reads_what_is_there_and_nothing_else():
     people = np.repeat(np.arange(60), 5)
     for kind in ("logistic", "mlp"):
         found = probe(told[:300], labels[:300], told[300:], labels[300:], kind=kind, groups=people)
-        assert found["accuracy"] > 0.95 and found["above"] > found["null"]
-        assert found["low"] <= found["above"] <= found["high"] and found["chance"] == 0.25
+        assert found["accuracy"] > 0.95 and found["above_chance"] > found["permutation_95"]
+        assert found["low"] <= found["above_chance"] <= found["high"] and found["chance"] == 0.25
     blind = probe(noise[:300], labels[:300], noise[300:], labels[300:], groups=people)
-    assert abs(blind["above"]) < 0.12 and blind["null"] < 0.1
+    assert abs(blind["above_chance"]) < 0.12 and blind["permutation_95"] < 0.1
     with pytest.raises(ValueError, match="known: logistic, mlp"):
         probe(noise, labels, noise, labels, kind="forest")
 
@@ -164,5 +169,5 @@ def test_the_report_has_every_table_with_chance_ceiling_and_probes(run):
                 assert {"r1", "r5", "r10", "map", "minp", "chance", "ceiling", "queries",
                         "skipped"} <= set(scores)
     assert set(report["probes"]["matrix"]) == {"identity", "clothing"}
-    assert 0 <= report["classification"]["accuracy"] <= 1
+    assert 0 <= report["identification"]["accuracy"] <= 1
     assert {"cka", "cka_permutation_95"} <= set(report["dependence"])

@@ -7,7 +7,7 @@ from sklearn.metrics import average_precision_score
 
 from reidlab.errors import ReidlabError
 from reidlab.evaluation.chance import chance, expected
-from reidlab.evaluation.ranking import RankReport, rank, with_random_ties
+from reidlab.evaluation.ranking import RetrievalMetrics, retrieval_metrics, with_random_ties
 
 RNG = np.random.default_rng(0)
 
@@ -36,7 +36,7 @@ def values(report):
 @pytest.mark.covers("R11")
 def test_a_ranking_done_by_hand():
     # gallery ids 1 2 1 3; query 1 ranks them 2(.9) 1(.8) 3(.5) 1(.1): matches at 2 and 4
-    report = rank([[.8, .9, .1, .5]], [1], [1, 2, 1, 3])
+    report = retrieval_metrics([[.8, .9, .1, .5]], [1], [1, 2, 1, 3])
     assert values(report) == pytest.approx([0, 1, 1, (1 / 2 + 2 / 4) / 2, 2 / 4])
     assert (report.queries, report.skipped, report.gallery) == (1, 0, 4)
 
@@ -54,7 +54,9 @@ def test_equals_a_slow_loop(ties, hidden):
         if ignore is not None:
             ignore[0, 0] = False
         expected = slow(similarity, ids, gallery, ignore)
-        assert values(rank(similarity, ids, gallery, ignore)) == pytest.approx(expected)
+        assert values(retrieval_metrics(similarity, ids, gallery, ignore)) == pytest.approx(
+            expected
+        )
 
 
 def test_map_is_scikit_learns_without_ties():
@@ -62,7 +64,7 @@ def test_map_is_scikit_learns_without_ties():
     ids, gallery = RNG.integers(0, 6, 20), np.arange(60) % 6
     expected = np.mean([average_precision_score(gallery == i, row)
                         for i, row in zip(ids, similarity, strict=True)])
-    assert rank(similarity, ids, gallery).map == pytest.approx(expected)
+    assert retrieval_metrics(similarity, ids, gallery).map == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("tied", [False, True])
@@ -70,52 +72,56 @@ def test_order_of_the_gallery_does_not_matter(tied):
     similarity = RNG.integers(0, 3, (12, 30)) if tied else RNG.normal(size=(12, 30))
     ids, gallery = RNG.integers(0, 5, 12), np.arange(30) % 5
     order = RNG.permutation(30)
-    assert rank(similarity, ids, gallery) == rank(similarity[:, order], ids, gallery[order])
+    assert retrieval_metrics(similarity, ids, gallery) == retrieval_metrics(
+        similarity[:, order], ids, gallery[order]
+    )
 
 
 def test_an_all_equal_matrix_scores_the_worst_not_one():
-    report = rank(np.zeros((4, 8)), [0, 1, 2, 3], [0, 0, 1, 1, 2, 2, 3, 3])
+    report = retrieval_metrics(np.zeros((4, 8)), [0, 1, 2, 3], [0, 0, 1, 1, 2, 2, 3, 3])
     assert report.r1 == 0 and report.minp == pytest.approx(2 / 8)
 
 
 def test_nan_is_refused_with_its_place():
     with pytest.raises(ValueError, match=r"NaN, first at \[1, 0\]"):
-        rank([[0, 1], [np.nan, 1]], [0, 1], [0, 1])
+        retrieval_metrics([[0, 1], [np.nan, 1]], [0, 1], [0, 1])
 
 
 def test_queries_without_a_match_are_skipped_and_counted():
-    report = rank([[1, 0], [1, 0]], [0, 9], [0, 1])
+    report = retrieval_metrics([[1, 0], [1, 0]], [0, 9], [0, 1])
     assert (report.queries, report.skipped, report.r1) == (1, 1, 1.0)
     with pytest.raises(ValueError, match="no query has a match"):
-        rank([[1.0]], [0], [1])
+        retrieval_metrics([[1.0]], [0], [1])
 
 
 def test_shapes_that_do_not_fit_are_named():
     with pytest.raises(ValueError, match=r"got \(2, 3\), \(2,\), \(2,\)"):
-        rank(np.zeros((2, 3)), [0, 1], [0, 1])
+        retrieval_metrics(np.zeros((2, 3)), [0, 1], [0, 1])
 
 
 def test_blocks_change_nothing(monkeypatch):
     similarity = RNG.normal(size=(30, 50))
     ids, gallery = RNG.integers(0, 5, 30), np.arange(50) % 5
-    whole = rank(similarity, ids, gallery)
+    whole = retrieval_metrics(similarity, ids, gallery)
     monkeypatch.setattr("reidlab.evaluation.ranking.BLOCK", 64)
-    assert values(rank(similarity, ids, gallery)) == pytest.approx(values(whole))
+    assert values(retrieval_metrics(similarity, ids, gallery)) == pytest.approx(values(whole))
 
 
 def test_shuffled_ids_score_at_chance():
     gallery = np.repeat(np.arange(50), 4)
     similarity = np.equal.outer(np.arange(50), gallery) + 0.01 * RNG.random((50, 200))
-    assert rank(similarity, np.arange(50), gallery).r1 == 1
-    shuffled = [rank(similarity, RNG.permutation(50), gallery).r1 for _ in range(40)]
+    assert retrieval_metrics(similarity, np.arange(50), gallery).r1 == 1
+    shuffled = [retrieval_metrics(similarity, RNG.permutation(50), gallery).r1 for _ in range(40)]
     assert np.mean(shuffled) == pytest.approx(1 / 50, abs=0.012)
     assert chance(np.arange(50), gallery)["r1"] == pytest.approx(4 / 200)
 
 
 @pytest.mark.parametrize(("gallery", "matches"), [(1, 1), (6, 1), (6, 2), (6, 3), (6, 6), (7, 4)])
 def test_chance_is_the_mean_over_all_orders(gallery, matches):
-    orders = [rank(np.array([order], float), [1], np.arange(gallery) < matches).to_dict()
-              for order in permutations(range(gallery))]
+    orders = [
+        retrieval_metrics(np.array([order], float), [1], np.arange(gallery) < matches).to_dict()
+        for order in permutations(range(gallery))
+    ]
     for name, value in expected(gallery, matches).items():
         assert value == pytest.approx(np.mean([found[name] for found in orders])), name
 
@@ -137,9 +143,10 @@ def test_random_ties_give_the_expected_score():
 @pytest.mark.parametrize("kind", [np.uint8, np.int8, np.int64, np.uint64, np.float16, np.float32])
 def test_scores_of_any_kind_of_number_are_ranked_and_never_turned_around(kind):
     """Matches stand at 1 and 3: precision 1 and 2/3, and the last match at rank 3."""
-    report = rank(np.array([[0, 5, 3]], kind), [0], [0, 0, 1])
+    report = retrieval_metrics(np.array([[0, 5, 3]], kind), [0], [0, 0, 1])
     assert values(report) == pytest.approx([1, 1, 1, (1 + 2 / 3) / 2, 2 / 3])
-    turned = rank(np.array([[True, False, False]]), [0], [0, 0, 1])  # a non-match ties with a match
+    # a non-match ties with a match
+    turned = retrieval_metrics(np.array([[True, False, False]]), [0], [0, 0, 1])
     assert values(turned) == pytest.approx([1, 1, 1, (1 + 2 / 3) / 2, 2 / 3])
 
 
@@ -147,32 +154,43 @@ def test_scores_of_any_kind_of_number_are_ranked_and_never_turned_around(kind):
 def test_large_integers_that_differ_by_one_are_never_equal(kind, high):
     """As float64 the two scores would tie, and the non-match would count first."""
     close = np.array([[high, high - 1]], kind)
-    assert rank(close, [0], [0, 1]).r1 == with_random_ties(close, [0], [0, 1])["r1"] == 1
-    assert rank(close, [0], [1, 0]).r1 == with_random_ties(close, [0], [1, 0])["r1"] == 0
+    assert (
+        retrieval_metrics(close, [0], [0, 1]).r1 == with_random_ties(close, [0], [0, 1])["r1"] == 1
+    )
+    assert (
+        retrieval_metrics(close, [0], [1, 0]).r1 == with_random_ties(close, [0], [1, 0])["r1"] == 0
+    )
     lowest = np.array([[np.iinfo(kind).min, 3]], kind)
-    assert rank(lowest, [0], [0, 1]).r1 == 0 and rank(lowest, [0], [1, 0]).r1 == 1
+    assert (
+        retrieval_metrics(lowest, [0], [0, 1]).r1 == 0
+        and retrieval_metrics(lowest, [0], [1, 0]).r1 == 1
+    )
 
 
 def test_scores_that_are_no_real_numbers_are_refused():
     for wrong in (np.array([[1j, 2]]), np.array([["a", "b"]]), np.array([[None, 1]], object)):
         with pytest.raises(ReidlabError, match="similarity must hold real numbers; got "):
-            rank(wrong, [0], [0, 1])
+            retrieval_metrics(wrong, [0], [0, 1])
 
 
 def test_a_score_outside_zero_to_one_is_impossible():
-    assert RankReport(1.0, 1.0, 1.0, 0.0, 0.5, 1, 0, 3).r1 == 1
+    assert RetrievalMetrics(1.0, 1.0, 1.0, 0.0, 0.5, 1, 0, 3).r1 == 1
     with pytest.raises(ReidlabError, match=r"map is 1\.1667, outside of \[0, 1\]"):
-        RankReport(1.0, 1.0, 1.0, 1.1667, 0.5, 1, 0, 3)
+        RetrievalMetrics(1.0, 1.0, 1.0, 1.1667, 0.5, 1, 0, 3)
     with pytest.raises(ReidlabError, match="minp is nan"):
-        RankReport(1.0, 1.0, 1.0, 0.5, float("nan"), 1, 0, 3)
+        RetrievalMetrics(1.0, 1.0, 1.0, 0.5, float("nan"), 1, 0, 3)
 
 
 @pytest.mark.parametrize("kind", [int, np.uint8, float])
 def test_an_ignore_mask_of_zeros_and_ones_is_the_boolean_mask(kind):
     """The best item is removed: the match stands first of two, not second of three."""
     near, mask = np.array([[9.0, 5.0, 1.0]]), np.array([[1, 0, 0]], kind)
-    report = rank(near, [1], [2, 1, 2], mask)
-    assert values(report) == [1, 1, 1, 1, 1] == values(rank(near, [1], [2, 1, 2], mask > 0))
+    report = retrieval_metrics(near, [1], [2, 1, 2], mask)
+    assert (
+        values(report)
+        == [1, 1, 1, 1, 1]
+        == values(retrieval_metrics(near, [1], [2, 1, 2], mask > 0))
+    )
     by_chance = chance([1], [2, 1, 2], mask)
     assert by_chance == pytest.approx(expected(2, 1)) == chance([1], [2, 1, 2], mask > 0)
     assert with_random_ties([[9, 5, 1]], [1], [2, 1, 2], mask)["r1"] == 1
@@ -181,7 +199,7 @@ def test_an_ignore_mask_of_zeros_and_ones_is_the_boolean_mask(kind):
 @pytest.mark.parametrize("wrong", [2, -1, 0.5, float("nan")])
 def test_an_ignore_mask_of_other_values_is_refused(wrong):
     mask = np.array([[wrong, 0.0, 0.0]])
-    for ask in (lambda: rank(np.ones((1, 3)), [1], [2, 1, 2], mask),
+    for ask in (lambda: retrieval_metrics(np.ones((1, 3)), [1], [2, 1, 2], mask),
                 lambda: chance([1], [2, 1, 2], mask),
                 lambda: with_random_ties(np.ones((1, 3)), [1], [2, 1, 2], mask)):
         with pytest.raises(ReidlabError, match="ignore must hold True and False, or 1 and 0; got"):
@@ -190,7 +208,7 @@ def test_an_ignore_mask_of_other_values_is_refused(wrong):
 
 @pytest.mark.parametrize("wrong", [np.inf, -np.inf])
 def test_infinite_scores_are_refused_with_their_place(wrong):
-    for ask in (rank, with_random_ties):
+    for ask in (retrieval_metrics, with_random_ties):
         with pytest.raises(ReidlabError, match=rf"holds {wrong}, first at \[0, 1\]"):
             ask(np.array([[1.0, wrong, 0.0]]), [0], [0, 0, 1])
 
@@ -199,7 +217,7 @@ def test_removed_items_stand_behind_no_score_however_low():
     """A removed item that shares the lowest score must not count as ranked before the match."""
     lowest = np.finfo(np.float64).min
     near, mask = np.array([[lowest, lowest, 1.0]]), np.array([[False, True, False]])
-    assert values(rank(near, [0], [0, 1, 2], mask)) == [0, 1, 1, 0.5, 0.5]
+    assert values(retrieval_metrics(near, [0], [0, 1, 2], mask)) == [0, 1, 1, 0.5, 0.5]
 
 
 NOBODY = "no query has a match in the gallery; nothing can be scored"
@@ -211,7 +229,7 @@ NOBODY = "no query has a match in the gallery; nothing can be scored"
 def test_queries_without_any_match_are_the_same_error_everywhere(queries, gallery, hidden):
     near = np.zeros((len(queries), len(gallery)))
     mask = np.ones(near.shape, bool) if hidden else None
-    for ask in (lambda: rank(near, queries, gallery, mask),
+    for ask in (lambda: retrieval_metrics(near, queries, gallery, mask),
                 lambda: with_random_ties(near, queries, gallery, mask),
                 lambda: chance(queries, gallery, mask),
                 lambda: chance(queries, gallery, mask, people_once=True)):

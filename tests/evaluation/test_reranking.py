@@ -5,7 +5,7 @@ import torch
 
 from reidlab.evaluation.embeddings import embed
 from reidlab.evaluation.reranking import rerank
-from reidlab.evaluation.text_image import score_as_dressed
+from reidlab.evaluation.text_image import score_same_clothes
 from reidlab.tasks import build
 from tests.conftest import MATCHING, mini
 
@@ -14,9 +14,9 @@ from tests.conftest import MATCHING, mini
 def asked(data):
     model = build(mini("corrected", **MATCHING), data.classes).eval()
     found = embed(model, data.test)
-    similarity, _, _ = score_as_dressed(found, 1.0)["text_to_image"]
-    from reidlab.evaluation.text_image import described
-    pictures = np.flatnonzero(described(found.records))
+    similarity, _, _ = score_same_clothes(found, 1.0)["text_to_image"]
+    from reidlab.evaluation.text_image import query_outfit_mask
+    pictures = np.flatnonzero(query_outfit_mask(found.records))
     texts = [found.records[k].captions[0] for k in pictures]
     return model, similarity, texts, data.test, pictures
 
@@ -39,8 +39,8 @@ def test_without_weight_nothing_moves_and_with_all_weight_the_matcher_decides(as
     anew = rerank(model, similarity, texts, split, pictures, best=3, weight=1e4)
     with torch.inference_mode():
         from reidlab.data.packing import to_tensor
-        _, tokens = model.split(to_tensor(split.images[pictures]))
+        _, tokens = model.image_features(to_tensor(split.images[pictures]))
         states, mask = model.text_encoder.states([texts[0]] * len(pictures))
-        logits = model.matcher(tokens, states, mask).numpy()
+        logits = model.itm_head(tokens, states, mask).numpy()
     top = np.argsort(-similarity[0], kind="stable")[:3]
     assert top[logits[top].argmax()] == anew[0].argmax()

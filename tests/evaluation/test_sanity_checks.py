@@ -36,8 +36,8 @@ def test_captions_do_not_reach_the_gallery_unless_a_model_lets_them(data):
             self.inner, self.text_encoder = model, model.text_encoder
             self.id_heads, self.cloth_heads = model.id_heads, model.cloth_heads
 
-        def split(self, image):
-            return self.inner.split(image)
+        def image_features(self, image):
+            return self.inner.image_features(image)
 
         def embed(self, parts):
             said = self.inner.encode_text([self.records.pop(0).captions[0]

@@ -4,10 +4,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from reidlab.data.loading import draw
+from reidlab.data.loading import synthetic_text_image
 from reidlab.data.records import Split
 from reidlab.evaluation.embeddings import embed
-from reidlab.evaluation.ranking import rank
+from reidlab.evaluation.ranking import retrieval_metrics
 from reidlab.evaluation.studies import (
     blurred,
     layer_probes,
@@ -19,7 +19,7 @@ from reidlab.evaluation.studies import (
     text_weight,
     token_lengths,
 )
-from reidlab.evaluation.text_image import described, score_as_dressed
+from reidlab.evaluation.text_image import query_outfit_mask, score_same_clothes
 from reidlab.synthetic.world import World
 from reidlab.tasks import build, load
 from tests.conftest import mini
@@ -36,7 +36,9 @@ def test_occlusion_covers_the_share_it_names_and_costs_what_it_covers(run, data)
     assert (occluded(images, 0.25) == 127).mean() == pytest.approx(0.25)
     assert (occluded(images, 0.0) == images).all()
     found = robustness(load(run), data.test, occluded, (0.0, 1.0))
-    plain = rank(*score_as_dressed(embed(load(run), data.test), 1.0)["text_to_image"])
+    plain = retrieval_metrics(
+        *score_same_clothes(embed(load(run), data.test), 1.0)["text_to_image"]
+    )
     assert found[0]["map"] == pytest.approx(plain.map)
     assert found[1]["r1"] <= 0.2  # nothing is left to see
 
@@ -82,12 +84,12 @@ def test_every_layer_is_read(attention, data):
 def test_clothing_is_a_second_clue_and_zero_is_the_ranking_by_identity(run, data):
     found = embed(load(run), data.test)
     scores = similar_by_clothes(found, (0.0, 0.5, 1.0))
-    keep = described(found.records)
+    keep = query_outfit_mask(found.records)
     said = keep[found.picture]
     clues = [(text[said].astype(np.float64) @ image[keep].T.astype(np.float64)) for text, image in (
         (found.id_text, found.id_image), (found.cloth_text, found.cloth_image))]
     for row, weight in zip(scores, (0.0, 0.5, 1.0), strict=True):
-        plain = rank(clues[0] + weight * clues[1], found.pids[found.picture][said],
+        plain = retrieval_metrics(clues[0] + weight * clues[1], found.pids[found.picture][said],
                      found.pids[keep])
         assert row["cloth_weight"] == weight
         assert (row["r1"], row["map"]) == pytest.approx((plain.r1, plain.map), abs=1e-3)
@@ -106,4 +108,4 @@ def test_token_lengths_and_what_a_limit_cuts(run, data):
 
 
 def test_the_drawn_splits_are_those_of_the_config():
-    assert len(draw(mini().data, (96, 48)).test.records) == 144
+    assert len(synthetic_text_image(mini().data, (96, 48)).test.records) == 144

@@ -29,10 +29,10 @@ def test_every_expansion_takes_the_place_of_every_other(name):
     x, module = tokens(), build(name)
     out = module(x, MODALITY)
     assert out.tokens.shape == ((1 + out.extra) * 6, 12, DIM)
-    assert out.branches.shape[1] == 6
+    assert out.views.shape[1] == 6
     if out.extra:
         assert torch.equal(out.tokens[:6], x)  # the rows themselves come first
-    (out.tokens.square().sum() + out.branches.square().sum()).backward()
+    (out.tokens.square().sum() + out.views.square().sum()).backward()
     still = {n for n, p in module.named_parameters() if p.grad is None or not p.grad.any()}
     assert not still, name
 
@@ -44,7 +44,7 @@ def test_a_row_does_not_depend_on_its_batch(name):
     together, alone = module(x, MODALITY), module(x[4:5], MODALITY[4:5])
     rows = together.tokens.view(1 + together.extra, 6, 12, DIM)[:, 4]
     assert torch.allclose(rows, alone.tokens, atol=1e-5)
-    assert torch.allclose(together.branches[:, 4], alone.branches[:, 0], atol=1e-5)
+    assert torch.allclose(together.views[:, 4], alone.views[:, 0], atol=1e-5)
 
 
 @pytest.mark.covers("V15")
@@ -85,20 +85,24 @@ def test_heads_exchange_what_they_saw_when_asked_to():
 
 
 @pytest.mark.covers("V18")
-def test_shares_of_heads_are_equal_first_and_learn_to_differ_by_modality():
-    x, plain, module = tokens(), build("tmhee").eval(), build("tmhee", shares=True).eval()
+def test_weights_of_heads_are_equal_first_and_learn_to_differ_by_modality():
+    x, plain, module = (
+        tokens(),
+        build("tmhee").eval(),
+        build("tmhee", learned_view_weights=True).eval(),
+    )
     out = module(x, MODALITY)
-    assert torch.allclose(out.shares, torch.full((6, 4), 0.25))
+    assert torch.allclose(out.view_weights, torch.full((6, 4), 0.25))
     assert torch.allclose(out.tokens, plain(x, MODALITY).tokens, atol=1e-5)
     step = torch.optim.Adam(module.parameters(), lr=0.05)
     for _ in range(30):  # view 0 is wanted by day, view 1 by night
         out = module(x, MODALITY)
-        loss = -torch.where(MODALITY == 0, out.shares[:, 0], out.shares[:, 1]).sum()
+        loss = -torch.where(MODALITY == 0, out.view_weights[:, 0], out.view_weights[:, 1]).sum()
         step.zero_grad()
         loss.backward()
         step.step()
-    assert torch.allclose(out.shares.sum(dim=1), torch.ones(6))
-    assert out.shares[0, 0] > 0.4 > 0.25 > out.shares[5, 0]
+    assert torch.allclose(out.view_weights.sum(dim=1), torch.ones(6))
+    assert out.view_weights[0, 0] > 0.4 > 0.25 > out.view_weights[5, 0]
 
 
 @pytest.mark.covers("V19", "V38")
@@ -113,8 +117,8 @@ def test_tokens_of_the_other_modality_ask():
     changed = x.clone()
     changed[0, 2] += 1
     assert (module(changed, torch.zeros(3, dtype=torch.long)).tokens[0] - day[0]).abs().max() > 1e-3
-    branches = module(x, torch.zeros(3, dtype=torch.long)).branches
-    assert (branches[0] - branches[1]).abs().max() > 1e-3   # each branch has weights of its own
+    views = module(x, torch.zeros(3, dtype=torch.long)).views
+    assert (views[0] - views[1]).abs().max() > 1e-3   # each view has weights of its own
 
 
 @pytest.mark.covers("V19")
@@ -130,12 +134,12 @@ def test_cmatm_as_printed_cannot_run():
 
 
 @pytest.mark.covers("V21")
-def test_easy_pictures_use_fewer_branches():
-    module = build("cmatm", shares=True)
+def test_easy_pictures_use_fewer_views():
+    module = build("cmatm", learned_view_weights=True)
     step = torch.optim.Adam(module.parameters(), lr=0.02)
-    for _ in range(60):  # the loss pays for branches on the first three pictures alone
+    for _ in range(60):  # the loss pays for views on the first three pictures alone
         out = module(tokens(), MODALITY)
-        used = out.shares.sum(dim=1)
+        used = out.view_weights.sum(dim=1)
         loss = used[:3].sum() - used[3:].sum()
         step.zero_grad()
         loss.backward()
@@ -180,13 +184,15 @@ def test_views_of_dee_differ_and_start_from_different_distances():
     x = torch.zeros(1, 12, DIM)
     x[0, 4] = 1.0
     _, looks = view(x)
-    quiet = [look(torch.zeros(1, DIM, *GRID)).flatten(2).transpose(1, 2) for look in view.looks]
+    quiet = [
+        look(torch.zeros(1, DIM, *GRID)).flatten(2).transpose(1, 2) for look in view.convolutions
+    ]
     reached = [((a - b).abs().sum(dim=-1) > 1e-6).sum().item()
                for a, b in zip(looks, quiet, strict=True)]
     assert len({tuple(look.flatten().tolist()) for look in looks}) == 3 and reached[0] > 1
     out = build("deen")(tokens(), MODALITY)
-    assert out.extra == 2 and out.branches.shape == (3, 6, DIM)
-    assert between_views(out.branches) < 0.99
+    assert out.extra == 2 and out.views.shape == (3, 6, DIM)
+    assert between_views(out.views) < 0.99
 
 
 def test_unknown_expansions_are_listed():

@@ -8,7 +8,7 @@ from sklearn.linear_model import LogisticRegression
 from torch import nn
 
 from reidlab.config import Disentangle, Fusion
-from reidlab.disentangle.projection import ProjectionSplit, ReversedProjection
+from reidlab.disentangle.projection import ProjectionDisentangler, ReversedProjection
 from reidlab.fusion import build_fusion
 from reidlab.losses.adversarial import IdentityAdversary, negative_info_nce, off_diagonal
 from reidlab.losses.contrastive import info_nce, masked_info_nce, multi_positive, one_way_info_nce
@@ -164,7 +164,7 @@ def test_e2_the_reversal_also_turns_the_decoupling_gradient_of_clothing():
     grads = {}
     for reversal in (True, False):
         torch.manual_seed(0)
-        split = ProjectionSplit(Disentangle(pooling="cls", reversal=reversal), 16)
+        split = ProjectionDisentangler(Disentangle(pooling="cls", reversal=reversal), 16)
         parts = split(torch.randn(32, 3, 16, generator=torch.Generator().manual_seed(2)))
         abs_cosine(parts.identity, parts.cloth).backward()
         grads[reversal] = (split.cloth.linear.weight.grad, split.identity[0].weight.grad)

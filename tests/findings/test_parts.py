@@ -10,7 +10,7 @@ from transformers import BertTokenizer
 
 from reidlab.config import Disentangle
 from reidlab.disentangle import build_disentangler
-from reidlab.disentangle.gate import GatedSplit
+from reidlab.disentangle.gate import GatedDisentangler
 from reidlab.disentangle.projection import ResidualBlock
 from reidlab.encoders.pooling import MaskedMean, build_pooling
 from reidlab.losses.decoupling import cka_linear
@@ -121,7 +121,7 @@ def test_h1_a_constant_gate_is_absorbed_by_what_follows():
         heads.shared_mlp.bias.zero_()
         full, tenth = heads.image(x), heads.image(0.1 * x)
     assert F.cosine_similarity(full, tenth).min() > 0.999
-    gate = GatedSplit(64)
+    gate = GatedDisentangler(64)
     share = gate.to_gate(torch.randn(4, 128)).sigmoid()
     assert share.shape == (4, 64)
 

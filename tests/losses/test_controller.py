@@ -73,6 +73,8 @@ def test_the_share_of_training_is_the_one_of_the_last_step(data):
     task.accelerator = SimpleNamespace(unwrap_model=lambda model: SimpleNamespace(
         set_reversal=lambda alpha: False))
     task.loss = type("Loss", (), {"adversary": None, "__call__": lambda self, *given: {}})()
-    batch = SimpleNamespace(image=None, cloth_text=[], id_text=[], rival_text=None, shard=slice(0))
+    batch = SimpleNamespace(
+        image=None, cloth_text=[], id_text=[], negative_text=None, shard=slice(0)
+    )
     task.forward(lambda *given, **named: seen, batch, 3, 0.25)
     assert task.progress == 0.25

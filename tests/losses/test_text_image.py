@@ -18,7 +18,7 @@ def parts(request, data):
     batch = Batches(data.train, experiment)(0)
     with torch.no_grad():
         out = model(batch.image, cloth_text=batch.cloth_text, id_text=batch.id_text,
-                    rival_text=batch.rival_text)
+                    negative_text=batch.negative_text)
     words = {s: model.text_encoder.tokens.bag(getattr(batch, f"{s}_text")) for s in ("id", "cloth")}
     return experiment.loss, out, batch, words
 

@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from reidlab.batches.visible_infrared import PairBatches
+from reidlab.batches.visible_infrared import VisibleInfraredBatches
 from reidlab.config.visible_infrared import Loss, Weights
-from reidlab.data.loading import draw_pair
+from reidlab.data.loading import synthetic_visible_infrared
 from reidlab.errors import ReidlabError
 from reidlab.losses.clustering import OnlineClusters
 from reidlab.losses.contrastive import multi_positive
@@ -146,12 +146,12 @@ def test_k1_the_printed_form_parts_patches_and_the_heads_stay_alike():
             loss.backward()
             step.step()
         with torch.no_grad():
-            alike = np.mean([cka_linear(out.branches[i], out.branches[j]).item()
+            alike = np.mean([cka_linear(out.views[i], out.views[j]).item()
                              for i in range(4) for j in range(i)])
-        return between_patches(out.tokens).item() / 32, between_views(out.branches).item(), alike
+        return between_patches(out.tokens).item() / 32, between_views(out.views).item(), alike
     plain, printed, mended = (train(p) for p in (
         lambda out: 0.0, lambda out: between_patches(out.tokens) / 32,
-        lambda out: between_views(out.branches)))
+        lambda out: between_views(out.views)))
     assert printed[0] < 0.6 * plain[0]            # patches are pushed apart,
     assert printed[1] > 10 * mended[1]            # views are not,
     assert mended[1] < 0.1 * plain[1]             # as the other form shows,
@@ -190,7 +190,7 @@ def output(sets=1, mixed=False):
     out = VisibleInfraredOutput(
         pooled=pooled, features=rows(4, 12 * sets), logits=rows(5, 12 * sets, 3),
         modality=MODALITY, before=rows(6), after=rows(7, 12 * sets).view(sets, 12, 8),
-        branches=rows(8, 36).view(3, 12, 8), tokens=rows(9, 48).view(12, 4, 8),
+        views=rows(8, 36).view(3, 12, 8), tokens=rows(9, 48).view(12, 4, 8),
         patches=rows(11, 48).view(12, 4, 8))
     if mixed:
         out.mixed_logits, out.partner, out.kept = rows(10, 12, 3), torch.arange(12).flip(0), 0.75
@@ -234,9 +234,11 @@ def test_patches_of_one_shot_find_each_other():
 @pytest.mark.covers("V27")
 def test_patches_of_people_without_a_name_are_not_pulled_together(cache):
     """While named pairs are one shot, the other rows are two people drawn apart."""
-    experiment = mini("embednet_corrected", data__labelled=0.5, data__paired=1.0)
-    pair = draw_pair(0, (96, 48), "train", experiment.data.people, experiment.data.shots)
-    batches = PairBatches(pair, experiment)
+    experiment = mini("embednet_corrected", data__labelled_fraction=0.5, data__aligned_until=1.0)
+    pair = synthetic_visible_infrared(
+        0, (96, 48), "train", experiment.data.people, experiment.data.images_per_outfit
+    )
+    batches = VisibleInfraredBatches(pair, experiment)
     visible, infrared, _ = batches.pick(0, progress=0.0)
     batch, count = batches(0, progress=0.0), len(visible)
     shot = [(r.pid, r.path.split("/")[-1]) for r in pair.visible.records]

@@ -79,7 +79,7 @@ def test_it_is_a_term_of_the_loss(data, kind):
     model, batch = build(experiment, data.classes), Batches(data.train, experiment)(0)
     loss = TextImageLoss(experiment.loss, 128, 256)
     out = model(batch.image, cloth_text=batch.cloth_text, id_text=batch.id_text,
-                rival_text=batch.rival_text)
+                negative_text=batch.negative_text)
     words = {s: model.text_encoder.tokens.bag(getattr(batch, f"{s}_text")) for s in ("id", "cloth")}
     loss(out, batch, 1, 1.0, words)["fine_grained"].backward()
     assert model.alignment.image.weight.grad.any()

@@ -23,9 +23,9 @@ def model():
     (MAN, COAT), (MAN, [COAT]), ([MAN], COAT), ((MAN,), (COAT,))])
 def test_a_plain_string_is_a_list_of_one(model, id_text, cloth_text):
     """Letter by letter, or left out, the whole description would say something else."""
-    lists = model(picture(), id_text=[MAN], cloth_text=[COAT], rival_text=["A woman."])
-    found = model(picture(), id_text=id_text, cloth_text=cloth_text, rival_text="A woman.")
-    for name in ("id_text_embeds", "cloth_text_embeds", "token_similarity", "match_logits"):
+    lists = model(picture(), id_text=[MAN], cloth_text=[COAT], negative_text=["A woman."])
+    found = model(picture(), id_text=id_text, cloth_text=cloth_text, negative_text="A woman.")
+    for name in ("id_text_embeds", "cloth_text_embeds", "token_similarity", "itm_logits"):
         assert torch.equal(getattr(found, name), getattr(lists, name)), name
     assert found.id_text_embeds.shape == (1, 256) and found.token_similarity.shape == (1, 1)
 
@@ -35,8 +35,8 @@ def test_a_plain_string_is_a_list_of_one(model, id_text, cloth_text):
     ({"image": picture(2), "id_text": MAN, "cloth_text": [COAT] * 2},
      "image 2, id_text 1, cloth_text 2"),
     ({"id_text": [MAN] * 3, "cloth_text": [COAT]}, "id_text 3, cloth_text 1"),
-    ({"image": picture(1), "id_text": [MAN], "cloth_text": [COAT], "rival_text": [MAN] * 2},
-     "image 1, id_text 1, cloth_text 1, rival_text 2")])
+    ({"image": picture(1), "id_text": [MAN], "cloth_text": [COAT], "negative_text": [MAN] * 2},
+     "image 1, id_text 1, cloth_text 1, negative_text 2")])
 def test_batch_sizes_that_do_not_fit_are_one_line(model, given, said):
     whole = f"one caption of each kind for every picture; got {said}$"
     with pytest.raises(ReidlabError, match=whole) as fault:
@@ -45,8 +45,8 @@ def test_batch_sizes_that_do_not_fit_are_one_line(model, given, said):
 
 
 def test_rival_texts_need_the_pictures_and_both_own_captions(model):
-    with pytest.raises(ReidlabError, match="rival_text needs image, id_text and cloth_text"):
-        model(picture(), id_text=[MAN], rival_text=[MAN])
+    with pytest.raises(ReidlabError, match="negative_text needs image, id_text and cloth_text"):
+        model(picture(), id_text=[MAN], negative_text=[MAN])
 
 
 def test_no_caption_and_an_empty_one_are_not_the_same():

@@ -3,7 +3,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from reidlab.batches.visible_infrared import PairBatch
+from reidlab.batches.visible_infrared import VisibleInfraredBatch
 from reidlab.config.changes import change
 from reidlab.encoders.dual_vit import INFRARED, VISIBLE
 from reidlab.errors import ReidlabError
@@ -23,7 +23,7 @@ def make(name, **changes):
 
 def batch(channels=3):
     rng = torch.Generator().manual_seed(0)
-    return PairBatch(torch.randn(8, 3, 96, 48, generator=rng),
+    return VisibleInfraredBatch(torch.randn(8, 3, 96, 48, generator=rng),
                      torch.randn(8, channels, 96, 48, generator=rng),
                      torch.tensor([0, 0, 1, 1, 2, 2, 3, 3] * 2))
 
@@ -89,7 +89,7 @@ def test_infrared_of_one_channel_is_infrared_of_three(design):
 @pytest.mark.parametrize("changes", [
     {}, {"loss__weights__cls": 1.0, "loss__weights__triplet": 1.0, "loss__weights__cpm": 0.8},
     {"expansion__name": "cmatm"}, {"expansion__name": "ssdec"}, {"expansion__name": "deen"},
-    {"expansion__shares": True, "expansion__interaction": True}, {"stages__depth": 3},
+    {"expansion__learned_view_weights": True, "expansion__interaction": True}, {"stages__depth": 3},
     {"stages__low": "stage0"}, {"loss__weights__alignment": 0.1, "loss__weights__cut_mix": 0.5}])
 def test_every_parameter_of_the_corrected_design_learns(changes):
     model, experiment = make("embednet_corrected", **changes)

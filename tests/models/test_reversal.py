@@ -12,7 +12,7 @@ from reidlab.tasks.text_image import TextImageTraining
 from tests.conftest import mini
 
 CLOTHING = {f"loss.weights.{name}": 0.0 for name in (
-    "cloth", "cloth_adv", "cloth_match", "decouple", "words", "as_dressed")}
+    "cloth", "cloth_adv", "cloth_match", "decouple", "words", "summed_score")}
 
 
 def task(experiment, data):
@@ -52,7 +52,7 @@ def reversed_flow(experiment, data):
     ("projection", {"disentangle.reversal": False}, False),
     ("merged", {"disentangle.reversal": False}, False),
     ("projection", CLOTHING, False),
-    ("projection", CLOTHING | {"loss.weights.as_dressed": 1.0}, True),
+    ("projection", CLOTHING | {"loss.weights.summed_score": 1.0}, True),
     ("projection", CLOTHING | {"loss.weights.words": 1.0}, True),
     ("attention", {}, False), ("corrected", {}, False)])
 def test_the_log_names_a_reversal_where_it_turns_a_gradient(data, name, changes, flows):

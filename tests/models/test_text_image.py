@@ -173,7 +173,7 @@ def gradients(name, data, steps=2, **changes):
     for k in range(steps):
         batch = batches(k)
         out = model(batch.image, cloth_text=batch.cloth_text, id_text=batch.id_text,
-                    rival_text=batch.rival_text)
+                    negative_text=batch.negative_text)
         words = {s: model.text_encoder.tokens.bag(getattr(batch, f"{s}_text"))
                  for s in ("id", "cloth")}
         terms = loss(out, batch, 1 + k, (k + 1) / steps, words)
@@ -287,7 +287,7 @@ def test_one_pass_of_each_encoder_a_batch(data, monkeypatch):
             lambda *_, key=key: passes.__setitem__(key, passes[key] + 1))
     out = model(batch.image, cloth_text=batch.cloth_text, id_text=batch.id_text)
     words = {s: model.text_encoder.tokens.bag(getattr(batch, f"{s}_text")) for s in ("id", "cloth")}
-    weights = dataclasses.replace(experiment.loss.weights, bio=1.0, cloth=1.0, matching=0.0)
+    weights = dataclasses.replace(experiment.loss.weights, bio=1.0, cloth=1.0, itm=0.0)
     TextImageLoss(dataclasses.replace(experiment.loss, weights=weights), 128, 256)(
         out, batch, 1, 1.0, words)
     assert passes == {"image": 1, "text": 1}

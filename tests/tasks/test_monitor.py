@@ -18,16 +18,16 @@ def watched(data):
     model = build(mini("corrected"), data.classes)
     torch.manual_seed(0)
     basis = torch.linalg.qr(torch.randn(256, 256)).Q[:, :100]
-    model.id_erasure.keep.copy_(torch.eye(256) - basis @ basis.T)
+    model.concept_eraser.projection.copy_(torch.eye(256) - basis @ basis.T)
     return model, Monitor(Split(data.val.records[:48], data.val.images[:48]))
 
 
 def test_an_erasure_of_older_weights_does_not_reach_the_curves(watched):
     model, monitor = watched
     never = copy.deepcopy(model)
-    never.id_erasure.reset()
+    never.concept_eraser.reset()
     assert monitor(model) == monitor(never)
-    left = model.id_erasure.keep.diagonal().sum().item()
+    left = model.concept_eraser.projection.diagonal().sum().item()
     assert left == pytest.approx(156, rel=1e-4)  # of 256: the erasure itself is as it was
 
 
@@ -36,14 +36,14 @@ def test_what_is_watched_is_what_the_penalty_reads(watched):
     model, monitor = watched
     with torch.no_grad():
         model.eval()
-        parts, _ = model.split(monitor.image)
-        silent = model.embed(parts, erase=False)
+        parts, _ = model.image_features(monitor.image)
+        silent = model.embed(parts, concept_erasure=False)
         erased = model.embed(parts)
     seen = monitor(model)
     assert seen["monitor/embedding_cka"] == pytest.approx(dependence(*silent)["cka"], rel=1e-4)
     assert not torch.allclose(silent[0], erased[0], atol=1e-3)
     assert torch.equal(silent[1], erased[1])
-    model.id_erasure.train()
+    model.concept_eraser.train()
     assert torch.equal(model.embed(parts)[0], silent[0])
     model.eval()
 
@@ -53,5 +53,5 @@ def test_retrieval_still_erases(watched, data):
     few = Split(data.val.records[:8], data.val.images[:8])
     erased = embed(model, few).id_image
     never = copy.deepcopy(model)
-    never.id_erasure.reset()
+    never.concept_eraser.reset()
     assert abs(erased - embed(never, few).id_image).max() > 1e-3

@@ -8,7 +8,7 @@ import torch
 from reidlab.plots.heatmaps import lines, matrices
 from reidlab.synthetic.world import World
 from reidlab.tasks import build, load
-from reidlab.widgets.attention_viewer import KINDS, attention_viewer
+from reidlab.widgets.attention_viewer import MAPS, attention_viewer
 from reidlab.widgets.explorer import people_explorer
 from reidlab.widgets.panel import Panel, png
 from reidlab.widgets.swap import swap_viewer
@@ -81,11 +81,11 @@ def test_the_attention_viewer_draws_every_kind_of_map(run):
     model = load(run)
     viewer = attention_viewer(model, build(mini()), [world.draw(k, k, 0) for k in range(3)])
     seen = {viewer.image.value}
-    for kind in KINDS:
+    for kind in MAPS:
         viewer.controls["kind"].value = kind
         assert viewer.fault.value == ""
         seen.add(viewer.image.value)
-    assert len(seen) == len(KINDS)
+    assert len(seen) == len(MAPS)
     before = viewer.image.value                       # word → patch: walk into the second caption
     viewer.controls["word"].value = 30
     assert viewer.image.value != before and viewer.fault.value == ""

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from reidlab.evaluation.probes import probe
-from reidlab.models.erasure import Erasure
+from reidlab.models.concept_erasure import ConceptEraser
 from reidlab.tasks import build
 from tests.conftest import mini
 
@@ -24,12 +24,12 @@ def mixed():
 
 
 def above(x, labels):
-    return probe(x[:2000], labels[:2000], x[2000:], labels[2000:], permutations=2)["above"]
+    return probe(x[:2000], labels[:2000], x[2000:], labels[2000:], permutations=2)["above_chance"]
 
 
 def test_clothing_becomes_unreadable_and_identity_stays(mixed):
     x, captions, who, worn = mixed
-    erasure = Erasure(32).eval()
+    erasure = ConceptEraser(32).eval()
     assert torch.allclose(erasure(x), x, atol=1e-6)  # silent until fitted
     assert above(x, worn) > 0.7 and above(x, who) > 0.7
     assert erasure.fit(x[:2000], captions[:2000]) == 3  # four kinds of clothing span three
@@ -40,13 +40,13 @@ def test_clothing_becomes_unreadable_and_identity_stays(mixed):
 def test_unrelated_captions_erase_nothing(mixed):
     x, captions, _, _ = mixed
     order = torch.randperm(3000, generator=torch.Generator().manual_seed(5))
-    erasure = Erasure(32).eval()
+    erasure = ConceptEraser(32).eval()
     assert erasure.fit(x, captions[order]) <= 1
 
 
 def test_training_sees_vectors_as_they_are_and_reset_forgets(mixed):
     x, captions, _, _ = mixed
-    erasure = Erasure(32)
+    erasure = ConceptEraser(32)
     erasure.fit(x, captions)
     assert torch.equal(erasure.train()(x), x)
     assert not torch.allclose(erasure.eval()(x), x, atol=1e-3)
@@ -55,10 +55,10 @@ def test_training_sees_vectors_as_they_are_and_reset_forgets(mixed):
 
 
 def test_only_designs_that_ask_for_it_erase():
-    assert not isinstance(build(mini("attention"), 4).id_erasure, Erasure)
+    assert not isinstance(build(mini("attention"), 4).concept_eraser, ConceptEraser)
     model = build(mini("corrected"))
-    assert isinstance(model.id_erasure, Erasure)
-    assert not list(model.id_erasure.parameters())  # nothing that could be trained around
+    assert isinstance(model.concept_eraser, ConceptEraser)
+    assert not list(model.concept_eraser.parameters())  # nothing that could be trained around
 
 
 CAPTIONS = F.normalize(torch.randn(1, 16, generator=torch.Generator().manual_seed(3)))
@@ -70,7 +70,7 @@ CAPTIONS = F.normalize(torch.randn(1, 16, generator=torch.Generator().manual_see
 ], ids=["zero", "one", "tenth", "one caption", "one caption, rounded"])
 def test_captions_that_are_all_alike_erase_nothing(mixed, captions):
     x, told, _, _ = mixed
-    erasure = Erasure(32).eval()
+    erasure = ConceptEraser(32).eval()
     erasure.fit(x, told)  # what an earlier epoch found is forgotten
     assert erasure.fit(x[:500], captions) == 0
     assert torch.allclose(erasure(x), x, atol=1e-6)
@@ -78,6 +78,6 @@ def test_captions_that_are_all_alike_erase_nothing(mixed, captions):
 
 def test_vectors_that_are_all_alike_erase_nothing(mixed):
     x, told, _, _ = mixed
-    erasure = Erasure(32).eval()
+    erasure = ConceptEraser(32).eval()
     assert erasure.fit(x[:1].repeat(500, 1), told[:500]) == 0
     assert torch.allclose(erasure(x), x, atol=1e-6)

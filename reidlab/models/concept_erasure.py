@@ -10,7 +10,7 @@ RIDGE = 1e-3   # of the mean variance, added before whitening
 DIRECTIONS = 80  # principal directions of the captions that are looked at
 
 
-class Erasure(nn.Module):
+class ConceptEraser(nn.Module):
     """A projection fitted in closed form, silent until then and while training.
 
     Vectors are whitened, so that weak directions count as much as strong ones (a dependence
@@ -29,18 +29,18 @@ class Erasure(nn.Module):
     def __init__(self, dim: int):
         super().__init__()
         self.register_buffer("mean", torch.zeros(dim))
-        self.register_buffer("keep", torch.eye(dim))
+        self.register_buffer("projection", torch.eye(dim))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, E) unit vectors → (B, E) unit vectors."""
         if self.training:
             return x
-        return F.normalize((x - self.mean) @ self.keep.T + self.mean, dim=-1)
+        return F.normalize((x - self.mean) @ self.projection.T + self.mean, dim=-1)
 
     def reset(self) -> None:
         """Erase nothing."""
         self.mean.zero_()
-        self.keep.copy_(torch.eye(len(self.mean)))
+        self.projection.copy_(torch.eye(len(self.mean)))
 
     @torch.no_grad()
     def fit(self, x: Tensor, other: Tensor, seed: int = 0) -> int:
@@ -70,9 +70,9 @@ class Erasure(nn.Module):
         left, strength, _ = torch.linalg.svd(whiten @ centred.T @ said / len(x),
                                              full_matrices=False)
         told = left[:, strength > by_chance]
-        keep = torch.eye(x.shape[1], dtype=x.dtype) - colour @ told @ told.T @ whiten
+        projection = torch.eye(x.shape[1], dtype=x.dtype) - colour @ told @ told.T @ whiten
         self.mean.copy_(mean.float().to(device))
-        self.keep.copy_(keep.float().to(device))
+        self.projection.copy_(projection.float().to(device))
         return told.shape[1]
 
 

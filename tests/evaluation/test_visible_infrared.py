@@ -5,12 +5,18 @@ import torch
 import torch.nn.functional as F
 
 from reidlab.config.changes import change
-from reidlab.data.records import Pair, Record, Split
+from reidlab.data.records import CrossModalSplit, Record, Split
 from reidlab.encoders.dual_vit import INFRARED, VISIBLE
 from reidlab.errors import ReidlabError
-from reidlab.evaluation.ranking import rank
+from reidlab.evaluation.ranking import retrieval_metrics
 from reidlab.evaluation.reranking import reciprocal_similarity
-from reidlab.evaluation.visible_infrared import Protocol, embed_pair, protocol, score, score_trials
+from reidlab.evaluation.visible_infrared import (
+    Protocol,
+    embed_modalities,
+    protocol,
+    score,
+    score_trials,
+)
 from reidlab.presets import preset
 
 BOTH = {"direction": "infrared_to_visible"}
@@ -29,12 +35,12 @@ def rules(source, **changes):
 def test_the_protocol_says_itself_in_one_line():
     assert str(rules("sysu-mm01:DIR")) == (
         "SYSU-MM01, all search, infrared → visible; gallery 1 a person and camera; gallery cameras "
-        "1, 2, 4, 5; probes of camera 3 skip gallery camera 2; R@k over people; 10 trials")
-    indoor = rules("sysu-mm01:DIR", **{"scoring.search": "indoor", "scoring.shots": "10"})
-    assert indoor.gallery_cameras == (1, 2) and indoor.shots == 10
+        "1, 2, 4, 5; queries of camera 3 skip gallery camera 2; R@k over people; 10 trials")
+    indoor = rules("sysu-mm01:DIR", **{"scoring.search": "indoor", "scoring.gallery_shots": "10"})
+    assert indoor.gallery_cameras == (1, 2) and indoor.gallery_shots == 10
     assert rules("regdb:DIR", **{"data.trial": 7}).trials == 1
     assert "gallery all pictures" in str(rules("regdb:DIR"))
-    assert not rules("llcm:DIR").same_camera and rules("drawn").skipped == ()
+    assert not rules("llcm:DIR").same_camera and rules("synthetic").skipped == ()
 
 
 @pytest.mark.covers("V36")
@@ -136,9 +142,9 @@ def test_a_gallery_is_drawn_by_person_and_camera_and_the_same_every_time():
         (pid, camera) for pid in range(3) for camera in (1, 2)]   # camera 3 is infrared
     assert np.array_equal(first, convention.gallery(shown, trial=0))
     assert not np.array_equal(first, convention.gallery(shown, trial=1))
-    many = rules("sysu-mm01:DIR", **{"scoring.shots": 10}).gallery(shown, 0)
+    many = rules("sysu-mm01:DIR", **{"scoring.gallery_shots": 10}).gallery(shown, 0)
     assert len(many) == 24
-    assert len(rules("drawn").gallery(shown, 0)) == 3
+    assert len(rules("synthetic").gallery(shown, 0)) == 3
     assert len(rules("regdb:DIR").gallery(shown, 0)) == 36
 
 
@@ -148,12 +154,12 @@ def test_random_features_score_at_chance_and_trials_are_averaged():
     shown = people(*[(pid, 1) for pid in range(50) for _ in range(4)])
     records = {"visible": shown, "infrared": shown}
     features = {kind: rng.standard_normal((200, 64)) for kind in records}
-    found = score_trials(features, records, rules("drawn"))
+    found = score_trials(features, records, rules("synthetic"))
     assert found["r1"] == pytest.approx(1 / 50, abs=0.02)
     assert found["chance"]["r1"] == pytest.approx(1 / 50, abs=0.015)
     assert (found["queries"], found["gallery"]) == (200, 50)
-    assert found["protocol"]["text"].startswith("drawn, infrared → visible; gallery 1 a person")
-    same = score_trials(features | {"infrared": features["visible"]}, records, rules("drawn"))
+    assert found["protocol"]["text"].startswith("synthetic, infrared → visible; gallery 1 a person")
+    same = score_trials(features | {"infrared": features["visible"]}, records, rules("synthetic"))
     assert same["r1"] > found["r1"]
     with pytest.raises(ReidlabError, match=r"no gallery picture under .*cameras \[1\]"):
         score_trials(features, records, Protocol(data="x", gallery_cameras=(9,), **BOTH))
@@ -167,8 +173,10 @@ def test_reciprocal_neighbours_repair_a_ranking():
     x = centres[ids] + 1.1 * rng.standard_normal((64, 16))
     x /= np.linalg.norm(x, axis=1, keepdims=True)
     probes, gallery = np.arange(0, 64, 4), np.setdiff1d(np.arange(64), np.arange(0, 64, 4))
-    plain = rank(x[probes] @ x[gallery].T, ids[probes], ids[gallery])
-    anew = rank(reciprocal_similarity(x[probes], x[gallery], k1=6, k2=3), ids[probes], ids[gallery])
+    plain = retrieval_metrics(x[probes] @ x[gallery].T, ids[probes], ids[gallery])
+    anew = retrieval_metrics(
+        reciprocal_similarity(x[probes], x[gallery], k1=6, k2=3), ids[probes], ids[gallery]
+    )
     assert anew.map > plain.map + 0.03
     kept = reciprocal_similarity(x[probes], x[gallery], weight=1.0)
     order = np.argsort(-(x[probes] @ x[gallery].T), axis=1)
@@ -181,11 +189,11 @@ def test_vectors_are_averaged_over_the_looks_of_the_protocol():
     image = torch.arange(2 * 3 * 2 * 4.0).view(2, 3, 2, 4)
     plain = Protocol(data="x", **BOTH)
     every = Protocol(data="x", mirror=True, channels=True, **BOTH)
-    assert [look.shape for look in plain.looks(image, VISIBLE)] == [image.shape]
-    seen = every.looks(image, VISIBLE)
+    assert [look.shape for look in plain.tta_images(image, VISIBLE)] == [image.shape]
+    seen = every.tta_images(image, VISIBLE)
     assert len(seen) == 6 and all(look.shape == (2, 1, 2, 4) for look in seen)
     assert torch.equal(seen[1], image[:, 1:2]) and torch.equal(seen[4], image[:, 1:2].flip(-1))
-    assert [look.shape for look in every.looks(image, INFRARED)] == [image.shape] * 2
+    assert [look.shape for look in every.tta_images(image, INFRARED)] == [image.shape] * 2
     assert str(every).endswith("mirror images averaged; colour channels averaged; 10 trials")
 
 
@@ -197,10 +205,10 @@ def test_features_do_not_change_when_pictures_are_mirrored_and_both_sides_are_av
     torch.manual_seed(0)
     model = Corner(2, 3)
     images = np.random.default_rng(0).integers(0, 255, (5, 2, 4, 3), np.uint8)
-    pairs = [Pair(*(Split(people(*[(k, 0) for k in range(5)]), side) for _ in range(2)))
+    pairs = [CrossModalSplit(*(Split(people(*[(k, 0) for k in range(5)]), side) for _ in range(2)))
              for side in (images, images[:, :, ::-1])]
     for mirror in (False, True):
-        one, other = (embed_pair(model, pair, Protocol(data="x", mirror=mirror, **BOTH))
+        one, other = (embed_modalities(model, pair, Protocol(data="x", mirror=mirror, **BOTH))
                       for pair in pairs)
         same = np.abs(one["visible"] - other["visible"]).max() < 1e-6
         assert same == mirror
