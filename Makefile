@@ -1,5 +1,5 @@
 # Every target does its own set-up in .venv; delete the folder to start over.
-# A module is compiled once and kept in .venv, not anew in each of many processes.
+# A module is compiled once and kept in .venv, not again in each of many processes.
 export PYTHONDONTWRITEBYTECODE :=
 # Threads wait briefly for each other, so that a run keeps its speed beside other work
 # (reidlab/threads.py); what you have set yourself stays.

@@ -1,6 +1,6 @@
 """The command line: train, compare, sweep, evaluate, search, data, run, bench, doctor.
 
-Exit status 0 only on success; 2 and one line for everything a user can mend; 1 for a failed check.
+Exit status 0 only on success; 2 and one line for everything a user can fix; 1 for a failed check.
 """
 import argparse
 import json
@@ -42,7 +42,7 @@ def parser() -> argparse.ArgumentParser:
 
     def settings(one: argparse.ArgumentParser) -> None:
         one.add_argument("--size", default="tiny", help="tiny, small or base")
-        one.add_argument("--data", default="synthetic", help="drawn, or LAYOUT:DIR")
+        one.add_argument("--data", default="synthetic", help="synthetic, or LAYOUT:DIR")
         one.add_argument("--set", dest="changes", action="extend", nargs="+", default=[],
                          metavar="PART.FIELD=VALUE", help="change any field of the experiment")
 
@@ -72,10 +72,10 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("-k", type=int, default=10, help="number of hits")
     path(one, "--gallery", help="a folder of pictures; default: the run's test people")
     path(one, "--draw", help="picture file to write; default: RUN/search.png")
-    data = commands.add_parser("data", help="write the drawn world as a data set, or check one",
-                               description="write the drawn world as a data set, or check one")
+    data = commands.add_parser("data", help="write the synthetic world as a data set, or check one",
+                               description="write the synthetic world as a data set, or check one")
     actions = data.add_subparsers(dest="action", required=True, metavar="ACTION")
-    one = command("export", _export, "write the drawn people in a public layout", actions)
+    one = command("export", _export, "write the synthetic people in a public layout", actions)
     path(one, "folder", metavar="DIR")
     one.add_argument("--layout", default="cuhk-pedes", help=layouts)
     one.add_argument("--people", type=int, default=1000, help="training people")
@@ -83,7 +83,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--picture", default="96x48", metavar="HxW", help="size in pixels")
     one.add_argument("--format", default="png", choices=("png", "jpg"))
     one.add_argument("--seed", type=int, default=0, help="of the world")
-    one.add_argument("--shots", type=int, default=4, help="pictures a person (in each light)")
+    one.add_argument("--shots", type=int, default=4, help="pictures a person (in each modality)")
     one = command("check", _check, "counts, unreadable pictures, shared people and captions",
                   actions)
     path(one, "folder", metavar="DIR")

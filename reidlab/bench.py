@@ -84,7 +84,7 @@ def bench(rounds: int = 7) -> list[dict]:
     add("64 captions", ("padded to 64 tokens", lambda: model.text_encoder(said, length=64)),
         ("padded to 100 tokens", lambda: model.text_encoder(said, length=100)))
     small, large = World(0, (96, 48)), World(0, (224, 112))
-    add("50 drawn pictures", ("96 × 48", lambda: [small.draw(k, k, 0) for k in range(50)]),
+    add("50 synthetic pictures", ("96 × 48", lambda: [small.draw(k, k, 0) for k in range(50)]),
         ("224 × 112", lambda: [large.draw(k, k, 0) for k in range(50)]))
     return found + [{"what": what, "first": first, "second": second}
                     | in_turns(speed_of(first), speed_of(second), max(1, rounds // 2))

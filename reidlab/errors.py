@@ -1,8 +1,8 @@
-"""Errors that are the user's to mend; the command line prints them as a single line."""
+"""Errors that are the user's to fix; the command line prints them as a single line."""
 
 
 class ReidlabError(ValueError):
-    """What was got, what was expected, and the mend, in one line."""
+    """What was got, what was expected, and the fix, in one line."""
 
 
 class MissingPath(ReidlabError, FileNotFoundError):

@@ -102,4 +102,4 @@ def read_json(path: Path):
                "nested too deep" if isinstance(fault, RecursionError) else
                " ".join(str(fault).split())[:100])
         raise ReidlabError(f"{path} is no readable JSON ({why}); restore it, fetch it again, or "
-                           "delete it to have it made anew") from fault
+                           "delete it to have it made again") from fault

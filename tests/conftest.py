@@ -38,7 +38,7 @@ def mini(name="corrected", **changes):
 
 @pytest.fixture(scope="session")
 def data(cache):
-    """Drawn people of the mini experiment."""
+    """Synthetic people of the mini experiment."""
     return load_text_image(mini().data, (96, 48))
 
 

@@ -1,4 +1,4 @@
-"""No option of the visible-infrared system is dead: changing any one field changes something."""
+"""No option of the visible-infrared task is dead: changing any one field changes something."""
 import numpy as np
 import pytest
 import torch

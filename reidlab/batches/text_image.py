@@ -162,7 +162,7 @@ class Batches:
             step: from 0.
             shard: which rows' pictures to load.
             device: where tensors go.
-            progress: share of training done; rival texts come when ``itm_start`` is reached.
+            progress: share of training done; negative texts come when ``itm_start`` is reached.
         """
         rows, records = self.sampler.pick(step), self.split.records
         pictures, described = [r[0] for r in rows], [r[2] for r in rows]

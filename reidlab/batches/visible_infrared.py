@@ -23,9 +23,9 @@ class VisibleInfraredBatch:
     Attributes:
         visible, infrared: (B, 3, H, W); row i of both is the same person.
         pid: (2B,) contiguous training labels, visible rows first; −1 for a picture without a
-            name, whose row in the other kind is anybody.
-        aligned: whether row i of both kinds is one shot, in one place, patch for patch the same;
-            rows without a name never are.
+            name, whose row in the other modality is anybody.
+        aligned: whether row i of both modalities is one shot, in one place, patch for patch the
+            same; rows without a name never are.
     """
 
     visible: Tensor
@@ -35,13 +35,13 @@ class VisibleInfraredBatch:
 
 
 class VisibleInfraredBatches:
-    """P people × K pictures in each kind of light.
+    """P people × K pictures in each modality.
 
     Where only some people have names, they fill their share of a batch and the rest are pictures
     drawn at random, without a name and without a partner.
 
     Early in training, where the data allow it and ``data.aligned_until`` says so, both pictures of
-    a row are one shot and differ in nothing but the light; later they are any two of the person.
+    a row are one shot and differ in nothing but the modality; later they are any two of the person.
     Pictures
     without a name stay apart: which two of them belong together is what a name would tell.
 
@@ -51,7 +51,7 @@ class VisibleInfraredBatches:
             pictures.
 
     Raises:
-        ReidlabError: fewer people in both kinds than a batch needs.
+        ReidlabError: fewer people in both modalities than a batch needs.
     """
 
     def __init__(self, pair: CrossModalSplit, experiment: VisibleInfraredExperiment):
@@ -75,7 +75,7 @@ class VisibleInfraredBatches:
         if len(self.people) < max(2, self.people_a_batch):
             raise ReidlabError(
                 f"a batch of {self.batch_size} needs {self.people_a_batch} people "
-                f"seen in both kinds; the training split has {len(self.people)}: lower "
+                f"seen in both modalities; the training split has {len(self.people)}: lower "
                 "training.batch_size")
         self.batches_per_pass = max(1, len(self.people) // self.people_a_batch)
 

@@ -12,14 +12,14 @@ MERGED_WIDTH = 256  # of the merged split's identity vectors, as note 000 has it
 class Data:
     """Which people, and how their pictures are brought to a batch."""
 
-    source: str = "synthetic"            # drawn, or cuhk-pedes:DIR
-    seed: int = limited(0, 0, 2**31)  # of the drawn world
-    people: int = limited(1000, 2, 1_000_000)  # drawn training people
-    # drawn people that choose the checkpoint and fit the probes
+    source: str = "synthetic"            # synthetic, or cuhk-pedes:DIR
+    seed: int = limited(0, 0, 2**31)  # of the synthetic world
+    people: int = limited(1000, 2, 1_000_000)  # synthetic training people
+    # synthetic people that choose the checkpoint and fit the probes
     val_people: int = limited(200, 2, 1_000_000)
-    test_people: int = limited(200, 2, 1_000_000)  # drawn people that are scored once
-    outfits: int = limited(3, 2, 100)  # outfits a drawn person wears; the last is a neighbour's
-    images_per_outfit: int = limited(4, 1, 100)  # pictures of a drawn person in each outfit
+    test_people: int = limited(200, 2, 1_000_000)  # synthetic people that are scored once
+    outfits: int = limited(3, 2, 100)  # outfits a synthetic person wears; the last is a neighbour's
+    images_per_outfit: int = limited(4, 1, 100)  # pictures of a synthetic person in each outfit
     images_per_person: int = limited(4, 1, 1024)  # of one person in a batch, by outfits first
     # share of training rows whose clothing caption is another's
     mismatched_fraction: float = limited(0.0, 0, 1)
@@ -157,10 +157,10 @@ class Loss:
 class Scoring:
     """How a trained model is used for retrieval."""
 
-    cloth_weight: float = limited(1.0, 0, 1000)  # λ of score = id + λ · cloth, as dressed
-    # best hits that the matcher sorts again, where there is one
+    cloth_weight: float = limited(1.0, 0, 1000)  # λ of score = id + λ · cloth, same clothes
+    # best hits that the ITM head sorts again, where there is one
     rerank: int = limited(10, 1, 10_000)
-    itm_weight: float = limited(1.0, 0, 1000)  # of the matcher's probability against their score
+    itm_weight: float = limited(1.0, 0, 1000)  # of the ITM head's probability against their score
 
 
 @dataclass(frozen=True, kw_only=True)

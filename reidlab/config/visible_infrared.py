@@ -8,18 +8,18 @@ from reidlab.errors import ReidlabError
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
-    """Which people, and how pictures of both kinds come to a batch."""
+    """Which people, and how pictures of both modalities come to a batch."""
 
-    source: str = "synthetic"            # drawn, or sysu-mm01:DIR, regdb:DIR, llcm:DIR
-    seed: int = limited(0, 0, 2**31)  # of the drawn world
-    people: int = limited(400, 2, 1_000_000)  # drawn training people
-    val_people: int = limited(100, 2, 1_000_000)  # drawn people that choose the checkpoint
-    test_people: int = limited(200, 2, 1_000_000)  # drawn people that are scored once
-    images_per_outfit: int = limited(4, 1, 100)  # pictures of a drawn person in each modality
+    source: str = "synthetic"            # synthetic, or sysu-mm01:DIR, regdb:DIR, llcm:DIR
+    seed: int = limited(0, 0, 2**31)  # of the synthetic world
+    people: int = limited(400, 2, 1_000_000)  # synthetic training people
+    val_people: int = limited(100, 2, 1_000_000)  # synthetic people that choose the checkpoint
+    test_people: int = limited(200, 2, 1_000_000)  # synthetic people that are scored once
+    images_per_outfit: int = limited(4, 1, 100)  # pictures of a synthetic person in each modality
     trial: int = limited(1, 1, 10)  # regdb: which of its ten splits
     images_per_person: int = limited(4, 1, 1024)  # K: of one person in a batch, in each modality
     labelled_fraction: float = limited(1.0, 0, 1)  # share of training people whose names are known
-    # share of training in which a pair is one shot, drawn only
+    # share of training in which a pair is one shot, synthetic only
     aligned_until: float = limited(0.0, 0, 1)
     flip: float = limited(0.5, 0, 1)  # chance of mirroring a training picture
     jitter: float = limited(0.0, 0, 1)  # brightness and contrast change, ± share
@@ -34,8 +34,8 @@ class Stages:
     """The backbone in stages, and what joins them."""
 
     backbone: Literal["dual_vit", "resnet"] = "dual_vit"  # dual_vit or resnet
-    embeddings: int = limited(2, 1, 2)  # of patches: one a kind of light, or 1 for both
-    chained: bool = True             # False, as written: each stage embeds the picture anew
+    embeddings: int = limited(2, 1, 2)  # of patches: one a modality, or 1 for both
+    chained: bool = True             # False, as written: each stage embeds the picture again
     # lower view of MFA: previous stage, stage0, or none
     low: Literal["previous", "stage0", "none"] = "previous"
     depth: int = limited(1, 1, 64)  # transformer layers of stage 4

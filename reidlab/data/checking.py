@@ -21,13 +21,13 @@ class Problem:
     Attributes:
         where: file and record.
         what: got and expected.
-        mend: what to do.
+        fix: what to do.
         fatal: training would refuse the folder; else it would run on doubtful data.
     """
 
     where: str
     what: str
-    mend: str
+    fix: str
     fatal: bool = True
 
 
@@ -76,7 +76,7 @@ def _text_image(name: str, folder: Path) -> dict:
         sound.append((where, row))
         if known.captions and len(row["captions"]) != known.captions:
             problems.append(Problem(where, f"{len(row['captions'])} captions; {known.title} has "
-                                    f"{known.captions}", "mend the record", fatal=False))
+                                    f"{known.captions}", "fix the record", fatal=False))
     problems += _records(known, sound)
     if not any(p.fatal for p in problems):  # else the reader would refuse what was just named
         problems += _as_read(name, folder, annotation.name)
@@ -90,9 +90,9 @@ def _text_image(name: str, folder: Path) -> dict:
 
 
 def refusal(where: str, fault: ReidlabError) -> Problem:
-    """What a reader refuses, as a problem; its message ends in the mend."""
-    what, _, mend = str(fault).rpartition("; ")
-    return Problem(where, what, mend) if what else Problem(where, mend, "training would refuse it")
+    """What a reader refuses, as a problem; its message ends in the fix."""
+    what, _, fix = str(fault).rpartition("; ")
+    return Problem(where, what, fix) if what else Problem(where, fix, "training would refuse it")
 
 
 def _as_read(name: str, folder: Path, where: str) -> list[Problem]:
@@ -122,7 +122,7 @@ def _pictures(known: Layout, folder: Path, sound: list) -> list[Problem]:
     for where, row in sound:
         fault = picture_fault(folder / "imgs" / row[known.path])
         if fault:
-            problems.append(Problem(where, f"{row[known.path]} {fault.what}", fault.mend))
+            problems.append(Problem(where, f"{row[known.path]} {fault.what}", fault.fix))
     return problems
 
 
@@ -212,12 +212,12 @@ def _files(folder: Path, split: str, kinds: ByModality) -> list[Problem]:
                                         "keep one of the lines", fatal=False))
             fault = picture_fault(folder / path)
             if fault:
-                problems.append(Problem(f"{split}, {path}", fault.what, fault.mend))
+                problems.append(Problem(f"{split}, {path}", fault.what, fault.fix))
     return problems
 
 
 def _people(split: str, kinds: ByModality) -> list[Problem]:
-    """People seen in one kind of light only."""
+    """People seen in one modality only."""
     seen = [{r.pid for r in records} for records in kinds]
     return [Problem(f"{split}, person {pid}", f"is seen in {MODALITIES[k]} pictures only",
                     "is left out of training, and of scores as a query without a match",
@@ -247,7 +247,7 @@ def markdown(found: dict, most: int = 20) -> str:
         lines.append("| " + " | ".join(cells) + " |")
     problems = found["problems"]
     lines += ["", f"{len(problems)} problems" + ("" if problems else ": none found")]
-    lines += [f"- {p['where']}: {p['what']}; {p['mend']}" for p in problems[:most]]
+    lines += [f"- {p['where']}: {p['what']}; {p['fix']}" for p in problems[:most]]
     if len(problems) > most:
         lines.append(f"- and {len(problems) - most} more; --json lists all")
     return "\n".join(lines)

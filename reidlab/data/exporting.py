@@ -1,4 +1,4 @@
-"""The drawn world on disk, in any public layout."""
+"""The synthetic world on disk, in any public layout."""
 from pathlib import Path
 
 from reidlab.config.text_image import Data
@@ -20,7 +20,7 @@ def export_synthetic(folder: Path, name: str, size: tuple[int, int], people: int
         name: a key of ``LAYOUTS`` or ``INFRARED_LAYOUTS``.
         size: (height, width) in pixels.
         people: training people; held_out: people in val and in test each.
-        shots: pictures of a person in each outfit, or in each kind of light.
+        shots: pictures of a person in each outfit, or in each modality.
         seed: of the world.
         suffix: ``.png`` or ``.jpg``; visible-infrared layouts have a format of their own.
 

@@ -43,7 +43,7 @@ def refuse_lost_halves(records: Iterable[Record], where) -> None:
         where: file that messages name.
 
     Raises:
-        ReidlabError: the shares, the limit and the mend.
+        ReidlabError: the shares, the limit and the fix.
     """
     lost = lost_halves(records)
     if lost.any > MOST_LOST:

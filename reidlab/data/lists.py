@@ -30,7 +30,7 @@ def numbers(file: Path) -> list[int]:
             found.append(number(word))
             if found[-1] is None:
                 raise ReidlabError(f"{where} must hold numbers divided by commas, each below 2^63; "
-                                   f"got {word!r:.{MOST_SHOWN}}; mend the list or fetch it again")
+                                   f"got {word!r:.{MOST_SHOWN}}; fix the list or fetch it again")
     if not found:
         raise ReidlabError(f"{file} must hold numbers divided by commas; got nothing; fetch it "
                            "again")
@@ -52,10 +52,10 @@ def labelled(file: Path) -> Iterator[Line]:
         path, label = path.strip().replace("\\", "/"), number(word)
         if not path or label is None:
             raise ReidlabError(f"{where}: need “path label”, the label a whole number below 2^63; "
-                               f"got {line!r:.{MOST_SHOWN}}; mend the list or fetch it again")
+                               f"got {line!r:.{MOST_SHOWN}}; fix the list or fetch it again")
         fault = path_fault(path)
         if fault:
-            raise ReidlabError(f"{where}: {fault}; mend the list or fetch it again")
+            raise ReidlabError(f"{where}: {fault}; fix the list or fetch it again")
         yield Line(where, path, label)
 
 

@@ -1,4 +1,4 @@
-"""From a source to splits: drawn or read records, and pictures packed once."""
+"""From a source to splits: synthetic or read records, and pictures packed once."""
 import contextlib
 import hashlib
 import json
@@ -25,7 +25,7 @@ def load_text_image(data: Data, size: tuple[int, int]) -> TextImageData:
     """Records and packed pictures of a source.
 
     Args:
-        data: what to load; ``data.source`` is ``drawn`` or ``LAYOUT:DIR``.
+        data: what to load; ``data.source`` is ``synthetic`` or ``LAYOUT:DIR``.
         size: (height, width) of the packed pictures.
 
     Raises:
@@ -58,7 +58,7 @@ def _read(data: Data) -> tuple[Path, dict[str, list[Record]]]:
 
 
 def synthetic_text_image(data: Data, size: tuple[int, int]) -> TextImageData:
-    """The drawn world's three splits, rendered once and kept in the cache folder."""
+    """The synthetic world's three splits, rendered once and kept in the cache folder."""
     return TextImageData(source="synthetic",
                          **{name: _synthetic(data, size, name) for name in FIRST_PERSON})
 
@@ -87,7 +87,7 @@ def synthetic_keys(
 
 
 def synthetic_record(world: World, key: tuple[int, int, int]) -> Record:
-    """Captions and factors of one drawn picture."""
+    """Captions and factors of one synthetic picture."""
     person, outfit, shot = key
     captions, factors = world.describe(*key), world.factors(*key)
     return Record(
@@ -111,7 +111,7 @@ def _synthetic_split(seed, size, name, people, outfits, images) -> Split:
 
 
 def _described(spec: str, world: World, keys: list) -> list[Record]:
-    """Records of drawn pictures, read from the cache; written there when absent or damaged."""
+    """Records of synthetic pictures, read from the cache; written there when absent or damaged."""
     file = cache_path(spec).with_suffix(".jsonl")
     kept = _kept(file)
     if kept is not None and len(kept) == len(keys):
@@ -152,7 +152,7 @@ def load_visible_infrared(data: InfraredData, size: tuple[int, int]) -> VisibleI
     """Records and packed pictures of a source.
 
     Args:
-        data: what to load; ``data.source`` is ``drawn`` or ``LAYOUT:DIR``.
+        data: what to load; ``data.source`` is ``synthetic`` or ``LAYOUT:DIR``.
         size: (height, width) of the packed pictures.
 
     Raises:
@@ -174,10 +174,10 @@ def load_visible_infrared(data: InfraredData, size: tuple[int, int]) -> VisibleI
 def synthetic_visible_infrared(
     seed: int, size: tuple[int, int], name: str, people: int, images: int
 ) -> CrossModalSplit:
-    """Drawn people in one outfit each.
+    """Synthetic people in one outfit each.
 
     In training both splits show the same images, so that a curriculum can start from pictures that
-    differ in nothing but the light. Held-out people are never seen twice in one shot.
+    differ in nothing but the modality. Held-out people are never seen twice in one shot.
     """
     world, first = World(seed, size), FIRST_PERSON[name]
     splits = []

@@ -1,4 +1,4 @@
-"""Pictures decoded or drawn once, and kept as one array of bytes."""
+"""Pictures decoded or rendered once, and kept as one array of bytes."""
 import contextlib
 import hashlib
 import json
@@ -31,7 +31,7 @@ def pack(paths: list[Path], size: tuple[int, int]) -> np.ndarray:
 
 
 def pack_synthetic(images: "SyntheticImages", size: tuple[int, int]) -> np.ndarray:
-    """(N, H, W, 3) uint8 of drawn pictures, drawn once and kept in the cache folder."""
+    """(N, H, W, 3) uint8 of synthetic pictures, rendered once and kept in the cache folder."""
     world = images.draw.__self__
     spec = json.dumps([PACKING, world.seed, size, images.draw.__name__, images.keys])
     return _packed(spec, images, size)
@@ -125,7 +125,7 @@ class _Unusable(Exception):
 
 
 class SyntheticImages(Dataset):
-    """Drawn pictures of one kind of light, by (person, outfit, shot).
+    """Synthetic pictures of one modality, by (person, outfit, shot).
 
     Args:
         world: who and how.

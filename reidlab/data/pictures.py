@@ -24,12 +24,12 @@ class PictureFault(ReidlabError):
     Args:
         path: its file.
         what: is wrong with it; a phrase that goes on after the path.
-        mend: what to do.
+        fix: what to do.
     """
 
-    def __init__(self, path: Path, what: str, mend: str = AGAIN):
-        super().__init__(f"{path} {what}; {mend}")
-        self.what, self.mend = what, mend
+    def __init__(self, path: Path, what: str, fix: str = AGAIN):
+        super().__init__(f"{path} {what}; {fix}")
+        self.what, self.fix = what, fix
 
 
 class MissingPicture(PictureFault, MissingPath):

@@ -12,14 +12,14 @@ class Record:
     """One picture and everything known of it.
 
     Attributes:
-        path: file, relative to the data set's image folder; ``person/outfit/shot`` when drawn.
+        path: file, relative to the data set's image folder; ``person/outfit/shot`` when synthetic.
         pid: person, as the data set numbers them.
         camid: camera, 1-based; 0 when unknown.
         captions: whole descriptions; each is one query.
         id_captions, cloth_captions: their identity and clothing parts, in the same order;
             an empty string where a caption says nothing of that side.
         outfit: number of the outfit; -1 when unknown.
-        factors: known factors of a drawn picture, else empty.
+        factors: known factors of a synthetic picture, else empty.
         facts: factors that each caption states, in the order of `captions`; else empty.
     """
 
@@ -74,7 +74,7 @@ class TextImageData:
 
 @dataclass(frozen=True)
 class CrossModalSplit:
-    """One split in both kinds of light. Only drawn training pictures come as two of one shot."""
+    """One split in both modalities. Only drawn training pictures come as two of one shot."""
 
     visible: Split
     infrared: Split

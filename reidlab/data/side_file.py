@@ -2,7 +2,7 @@
 
 ``{path: {"id_captions": […], "cloth_captions": […]}}`` is enough: the identity and the clothing
 part of each caption, in the captions' order. ``camera`` and ``outfit`` (numbers), ``factors`` and
-``facts`` (as the drawn world has them) may be added. Somebody may have written it by hand, so
+``facts`` (as the synthetic world has them) may be added. Somebody may have written it by hand, so
 every entry is looked at before it is believed.
 """
 import os
@@ -56,7 +56,7 @@ def entry_fault(entry, captions: int) -> str | None:
     factors, facts = entry.get("factors", {}), entry.get("facts", [])
     if not isinstance(factors, dict) or (factors and not all(
             isinstance(factors.get(name), str) for name in FACTORS)):
-        return "factors must be an empty object, or have a text for each of the drawn world's"
+        return "factors must be an empty object, or have a text for each of the synthetic world's"
     if not _stated(facts, captions) or (factors and not facts):
         return f"facts must be as many objects of plain values as captions ({captions})"
     return None

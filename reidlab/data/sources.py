@@ -26,7 +26,7 @@ def source_of(text: str, layouts: Collection[str] = ALL) -> tuple[str, Path]:
 
 
 def absolute_source(text: str) -> str:
-    """``drawn`` as it is, else ``LAYOUT:DIR`` with DIR from the root: the same data anywhere.
+    """``synthetic`` as it is, else ``LAYOUT:DIR`` with DIR from the root: the same data anywhere.
 
     The folder need not be there any more: what was trained on it can still be named.
 
@@ -42,6 +42,6 @@ def absolute_source(text: str) -> str:
 def _parted(text: str, layouts: Collection[str]) -> tuple[str, Path]:
     name, _, folder = text.partition(":")
     if name not in layouts or not folder:
-        raise ReidlabError(f"unknown data {text!r:.80}; known: drawn, "
+        raise ReidlabError(f"unknown data {text!r:.80}; known: synthetic, "
                            + ", ".join(f"{layout}:DIR" for layout in layouts))
     return name, resolved(folder)

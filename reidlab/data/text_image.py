@@ -152,7 +152,7 @@ def read(name: str, folder: Path) -> tuple[Path, dict[str, list[Record]]]:
         raise ReidlabError(
             f"{annotation}: {len(problems)} of {len(rows)} records cannot be used; "
             + "; ".join(problems[:MOST_PROBLEMS]) + (f"; and {more} more" if more > 0 else "")
-            + "; mend or remove them")
+            + "; fix or remove them")
     refuse_shared_people({name: {r.pid for r in records} for name, records in splits.items()},
                          annotation)
     if "val" not in known.splits:
@@ -198,7 +198,7 @@ def export(data: TextImageData, folder: Path, name: str = "cuhk-pedes", suffix: 
     split that the layout lacks go to train.
 
     Args:
-        data: any text-image data, drawn data above all.
+        data: any text-image data, synthetic data above all.
         folder: absent or empty.
         name: a key of ``LAYOUTS``.
         suffix: ``.png`` keeps every byte, ``.jpg`` is smaller.

@@ -114,7 +114,7 @@ class RegDB:
 
 @dataclass(frozen=True)
 class LLCM:
-    """LLCM: nine cameras by day and by night; test pictures lie by camera.
+    """LLCM: nine cameras, visible and infrared; test pictures lie by camera.
 
     A person is the number of their folder. The labels in the training lists are class numbers,
     0 to 712 without a gap, which say nothing of test people; they are not read.
@@ -216,7 +216,7 @@ def read(name: str, folder: Path, trial: int = 1) -> dict[str, ByModality]:
 
     Raises:
         MissingPath: no folder, or a list is missing; ReidlabError: a list that cannot be used, a
-            person or a picture in two splits, or a split that holds too little of one kind.
+            person or a picture in two splits, or a split that holds too little of one modality.
     """
     known = infrared_layout(name, folder)
     splits = known.read(folder, trial)
@@ -237,12 +237,12 @@ def read(name: str, folder: Path, trial: int = 1) -> dict[str, ByModality]:
     refuse_too_little({split: (len({r.pid for r in visible} & {r.pid for r in infrared}),
                                len(visible) + len(infrared))
                        for split, (visible, infrared) in splits.items()}, folder,
-                      " seen in both kinds of light")
+                      " seen in both modalities")
     return splits
 
 
 def export(pairs: dict, folder: Path, name: str, trial: int = 1) -> int:
-    """Write drawn pairs in a public layout.
+    """Write synthetic pairs in a public layout.
 
     Args:
         pairs: split → object with ``visible`` and ``infrared`` splits; a layout without val gets

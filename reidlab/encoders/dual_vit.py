@@ -1,4 +1,4 @@
-"""Two kinds of picture in, tokens of one ViT out, layer group by layer group.
+"""Two modalities in, tokens of one ViT out, layer group by layer group.
 
 Shapes: R rows (visible and infrared pictures together), N patches, D width. A row's modality is
 0 (visible) or 1 (infrared).
@@ -20,13 +20,14 @@ STAGES = 4
 class DualViT(nn.Module):
     """One ViT with a patch embedding a modality, or one for both; its layers in four groups.
 
-    Positions and layers are shared, so that a place in the picture means the same in both kinds.
+    Positions and layers are shared, so that a place in the picture means the same in both
+    modalities.
     There is no CLS token: what follows pools patches. Chaining the groups is the ViT itself, to
     the last bit.
 
     Args:
         config: the ViT; ``layers`` is a multiple of four.
-        embeddings: 2, or 1 where both kinds share it: with twice the pictures to learn from,
+        embeddings: 2, or 1 where both modalities share it: with twice the pictures to learn from,
             edges are found sooner and look alike in both from the start.
 
     Raises:
@@ -53,7 +54,7 @@ class DualViT(nn.Module):
         self.grid = (height // self.patch, width // self.patch)
 
     def embed(self, image: Tensor, modality: int) -> Tensor:
-        """Pictures of one kind → tokens before any layer.
+        """Pictures of one modality → tokens before any layer.
 
         Args:
             image: (B, 3, H, W), or (B, 1, H, W), which is read as three equal channels.
@@ -84,14 +85,15 @@ class DualViT(nn.Module):
         return tokens
 
     def forward(self, visible: Tensor | None, infrared: Tensor | None) -> Tensor:
-        """Both kinds through all groups, visible rows first: (B_v + B_i, N, D), layer-normed."""
+        """Both modalities through all groups, visible rows first: (B_v + B_i, N, D),
+        layer-normed."""
         tokens = self.both(visible, infrared)
         for number in range(STAGES):
             tokens = self.stage(tokens, number)
         return self.vit.layernorm(tokens)
 
     def both(self, visible: Tensor | None, infrared: Tensor | None) -> Tensor:
-        """Tokens before any layer of the given kinds, visible rows first.
+        """Tokens before any layer of the given modalities, visible rows first.
 
         Raises:
             ReidlabError: neither is given.

@@ -52,7 +52,7 @@ def load_pretrained(kind: type, where: str, **options):
 
 
 def _refuse_another_kind(config: type[PreTrainedConfig], where: str) -> None:
-    """A foreign model fits by no name and would leave everything random."""
+    """A model of another kind fits by no name and would leave everything random."""
     found = PreTrainedConfig.get_config_dict(where)[0].get("model_type")
     if found is None:
         raise OSError("no config.json that says what model it is")

@@ -25,7 +25,7 @@ def compare(presets: list[str], seeds: list[int], folder: str | Path, size: str 
 
     Args:
         presets: designs by name.
-        seeds: of weights and batches; the drawn world stays the same.
+        seeds: of weights and batches; the synthetic world stays the same.
         folder: holds one run a design and seed; the same call goes on where it was stopped.
         size: of every design.
         changes: fields changed in every design.
@@ -52,7 +52,7 @@ def compare(presets: list[str], seeds: list[int], folder: str | Path, size: str 
     tasks = {experiment.task for experiment, _ in runs.values()}
     if len(tasks) > 1:
         raise ReidlabError(f"{' and '.join(sorted(tasks))} designs cannot stand in one table; "
-                           "compare each system by itself")
+                           "compare each task by itself")
     with RunsBar({name: run for name, (_, run) in runs.items()}, off=quiet) as bar:
         train_all(runs, at_once, on_progress=bar)
     folder = Path(folder)

@@ -25,7 +25,7 @@ class Hit:
     Attributes:
         score: id + cloth, the number that ranks.
         id_score, cloth_score: its two parts; cloth is weighted.
-        path: file, or ``person/outfit/shot`` of a drawn picture.
+        path: file, or ``person/outfit/shot`` of a synthetic picture.
         pid: person where the gallery knows it, else −1.
         image: (H, W, 3) uint8 as the model saw it.
     """
@@ -138,7 +138,7 @@ def rows_of_people(split: Split, people: int = 4, pictures: int = 12) -> list[li
 
 def ranked_examples(model, split: Split, count: int = 5, hits: int = 8,
                     cloth_weight: float = 1.0) -> list[dict]:
-    """Evenly spaced captions of a split with their best hits among people as dressed.
+    """Evenly spaced captions of a split with their best hits among people in the described clothes.
 
     Returns:
         ``[{"text": caption, "hits": [(picture, score, is the right person), …]}, …]``.

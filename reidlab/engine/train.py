@@ -40,7 +40,7 @@ def train(experiment: Experiment, run_dir, quiet: bool = False) -> dict:
         The final report, or ``{"stopped_at": step}`` when a stop file ended the run early.
 
     Raises:
-        ReidlabError: anything the user can mend: a foreign folder, missing data, NaN.
+        ReidlabError: anything the user can fix: the folder of another run, missing data, NaN.
     """
     keep_freed_memory()
     experiment, run = with_absolute_source(experiment), RunFolder(run_dir)

@@ -42,7 +42,7 @@ class Flow:
 
 
 def flow(experiment: TextImageExperiment, people: int = 16) -> Flow:
-    """Build a design, run it once on drawn people, and follow what depends on what.
+    """Build a design, run it once on synthetic people, and follow what depends on what.
 
     Args:
         experiment: a text-image design from scratch.

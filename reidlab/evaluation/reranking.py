@@ -1,4 +1,4 @@
-"""Rankings looked at again: by the matcher, or by neighbours that choose each other.
+"""Rankings looked at again: by the ITM head, or by neighbours that choose each other.
 
 Shapes: Q queries, G gallery pictures, T = Q + G.
 """
@@ -14,16 +14,16 @@ from reidlab.models.modes import evaluating
 @torch.inference_mode()
 def rerank(model, similarity: np.ndarray, texts: list[str], split: Split, pictures: np.ndarray,
            best: int = 10, weight: float = 1.0, batch_size: int = 512) -> np.ndarray:
-    """Similarities in which the best hits of each query are sorted anew.
+    """Similarities in which the best hits of each query are sorted again.
 
     Args:
-        model: a TextImageModel with a matcher.
+        model: a TextImageModel with a ITM head.
         similarity: (Q, G).
         texts: Q whole descriptions.
         split: where the pictures are.
         pictures: (G,) their indices.
         best: hits of a query that are looked at again; no other hit moves.
-        weight: of the matcher's probability, added to the similarity.
+        weight: of the ITM head's probability, added to the similarity.
 
     Returns:
         (Q, G) float32; what was among the best stays among the best.
@@ -42,11 +42,11 @@ def rerank(model, similarity: np.ndarray, texts: list[str], split: Split, pictur
                                    mask.repeat_interleave(best, dim=0))
             fits[q:q + step] = logits.sigmoid().view(hits.shape).float().cpu().numpy()
         rows = np.arange(len(similarity))[:, None]
-        anew = similarity.astype(np.float32, copy=True)
-        found = anew[rows, order]
+        reranked = similarity.astype(np.float32, copy=True)
+        found = reranked[rows, order]
         # what was first stays above what was not among the best
-        anew[rows, order] = found + weight * fits + (found.max() - found.min() + weight)
-        return anew
+        reranked[rows, order] = found + weight * fits + (found.max() - found.min() + weight)
+        return reranked
 
 
 def reciprocal_similarity(

@@ -17,7 +17,7 @@ def shared_people(data: TextImageData) -> dict[tuple[str, str], set[int]]:
 
 
 def gallery_reads_captions(model, split: Split, seed: int = 0) -> float:
-    """How far picture vectors move when captions are dealt out anew among the pictures.
+    """How far picture vectors move when captions are dealt out again among the pictures.
 
     Anything but 0 means that text reaches the gallery, and that the score is not text to image.
     """
@@ -26,9 +26,9 @@ def gallery_reads_captions(model, split: Split, seed: int = 0) -> float:
                      id_captions=split.records[k].id_captions,
                      cloth_captions=split.records[k].cloth_captions)
              for record, k in zip(split.records, order, strict=True)]
-    true, anew = embed(model, split), embed(model, Split(dealt, split.images))
-    return float(max(np.abs(true.id_image - anew.id_image).max(),
-                     np.abs(true.cloth_image - anew.cloth_image).max()))
+    true, shuffled = embed(model, split), embed(model, Split(dealt, split.images))
+    return float(max(np.abs(true.id_image - shuffled.id_image).max(),
+                     np.abs(true.cloth_image - shuffled.cloth_image).max()))
 
 
 def permuted_queries(similarity: np.ndarray, query_ids: np.ndarray, gallery_ids: np.ndarray,

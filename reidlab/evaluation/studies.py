@@ -57,7 +57,7 @@ def salient(images: np.ndarray, parts: np.ndarray, which: tuple[int, ...], gain:
 
 def robustness(model, split: Split, change: Callable[[np.ndarray, float], np.ndarray],
                doses: tuple[float, ...], cloth_weight: float = 1.0) -> list[dict]:
-    """R1 and mAP, text to image, as dressed, as pictures are changed more and more.
+    """R1 and mAP, text to image, same clothes, as pictures are changed more and more.
 
     Returns:
         ``[{"dose", "r1", "map"}]``.
@@ -137,7 +137,7 @@ def layer_probes(model, fit: Split, judge: Split,
 
 
 def similar_by_clothes(found: Embeddings, cloth_weights: tuple[float, ...]) -> list[dict]:
-    """R1 as dressed for each weight λ of the clothing clue; λ = 0 is the ranking by identity."""
+    """same-clothes R1 for each weight λ of the clothing clue; λ = 0 is the ranking by identity."""
     scores = []
     for weight in cloth_weights:
         report = retrieval_metrics(*score_same_clothes(found, weight)["text_to_image"])

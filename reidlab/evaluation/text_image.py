@@ -115,7 +115,7 @@ def same_outfit_at_1(similarity: np.ndarray, query_outfits: np.ndarray, gallery_
 
 
 def validation_pictures(split: Split) -> np.ndarray:
-    """Pictures that a look at the validation split needs: those of the as-dressed table."""
+    """Pictures that a look at the validation split needs: those of the same-clothes table."""
     return np.flatnonzero(query_outfit_mask(split.records))
 
 
@@ -184,14 +184,14 @@ def text_image_scores(experiment: TextImageExperiment, model, data: TextImageDat
 
 
 def _reranked(model, found: Embeddings, split: Split, scoring: Scoring) -> dict:
-    """The as-dressed table, text to image, after the matcher looked at the best hits."""
+    """The same-clothes table, text to image, after the ITM head looked at the best hits."""
     keep = query_outfit_mask(found.records)
     texts, pictures = np.flatnonzero(keep[found.picture]), np.flatnonzero(keep)
     similarity, asked, wanted = score_same_clothes(found, scoring.cloth_weight)["text_to_image"]
     said = [(found.records[found.picture[t]], found.caption[t]) for t in texts]
     said = [f"{r.id_captions[c]} {r.cloth_captions[c]}".strip() for r, c in said]
-    anew = rerank(model, similarity, said, split, pictures, scoring.rerank, scoring.itm_weight)
-    return {"text_to_image": retrieval_metrics(anew, asked, wanted).to_dict()
+    reranked = rerank(model, similarity, said, split, pictures, scoring.rerank, scoring.itm_weight)
+    return {"text_to_image": retrieval_metrics(reranked, asked, wanted).to_dict()
             | {"chance": chance(asked, wanted)}}
 
 

@@ -247,11 +247,11 @@ def visible_infrared_scores(experiment: VisibleInfraredExperiment, model,
                      "infrared": len(getattr(data, name).infrared.records)}
               for name in ("train", "val", "test")}
     return {"counts": counts, "tables": tables,
-            "macs": macs(model, experiment), **_likeness(model, data.test)}
+            "macs": macs(model, experiment), **_between_views(model, data.test)}
 
 
 @torch.inference_mode()
-def _likeness(model, pair: CrossModalSplit, most: int = 256) -> dict[str, float | None]:
+def _between_views(model, pair: CrossModalSplit, most: int = 256) -> dict[str, float | None]:
     device = next(model.parameters()).device
     every = [images[::max(1, len(images) // most)][:most]
              for images in (pair.visible.images, pair.infrared.images)]

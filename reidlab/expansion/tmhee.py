@@ -35,7 +35,7 @@ class HeadViews(nn.Module):
 
     Summed with equal weights, this is `nn.MultiheadAttention` over patches, added to the tokens
     behind a LayerNorm, as in the layers around it. A LayerNorm after the sum, as the note has it,
-    keeps both kinds of light apart for hundreds of steps (docs/log.md). Options: heads that
+    keeps both modalities apart for hundreds of steps (docs/log.md). Options: heads that
     exchange what they saw, and weights that depend on the modality.
 
     Args:

@@ -16,7 +16,7 @@ class MambaFusion(nn.Module):
     Two quirks of the note are kept. The sequence has length 1, so the scan never recurs: this is
     a gated MLP. And the note's gated sum of the two halves never reaches its output, since the
     projection reads the whole Mamba output: gate and gate attention get no gradient.
-    ``gate="applied"`` weighs the two halves before the projection and so mends the second.
+    ``gate="applied"`` weighs the two halves before the projection and so repairs the second.
 
     Args:
         config: layers, state, taps, expansion, dropout, gate.

@@ -20,7 +20,7 @@ class LastBatchNorm(nn.Module):
 
 
 class NonLocal(nn.Module):
-    """What both kinds of look back share: three projections and an end that starts at zero.
+    """What both blocks share: three projections and an end that starts at zero.
 
     Args:
         high, low: channels C and c.

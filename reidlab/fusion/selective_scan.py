@@ -137,7 +137,7 @@ def _probe() -> tuple[type[nn.Module], str]:
         CudaMamba(16).cuda()(torch.zeros(1, 4, 16, device="cuda"))
     except ImportError:
         return Mamba, "torch (mamba_ssm is not installed)"
-    except Exception as fault:  # any failure of a foreign kernel has one answer: ours
+    except Exception as fault:  # any failure of another package's kernel has one answer: ours
         return Mamba, f"torch (mamba_ssm failed a test scan: {fault})"
     return CudaMamba, "mamba_ssm (ran a test scan)"
 

@@ -102,7 +102,7 @@ def same_person_other_picture(image: Tensor, pids: Tensor, *, temperature: float
 
 def masked_info_nce(image: Tensor, text: Tensor, is_matched: Tensor, *,
                     temperature: float | Tensor = 0.1) -> Tensor:
-    """Symmetric InfoNCE over the matched pairs; unmatched texts remain as negatives.
+    """Symmetric InfoNCE over the matched pairs; mismatched texts remain as negatives.
 
     Args:
         image, text: (B, D); normalised here.

@@ -55,7 +55,7 @@ def centre_pairs(plain: Tensor, generated: Tensor, labels: Tensor, modality: Ten
     """
     own_rows = labels == labels.unique()[:, None]                                    # (P, R)
     rows_of = torch.stack([own_rows & (modality == kind) for kind in (0, 1)]).double()
-    rows_of = rows_of[:, rows_of.any(dim=2).all(dim=0)]       # people seen in both kinds
+    rows_of = rows_of[:, rows_of.any(dim=2).all(dim=0)]       # people seen in both modalities
     if rows_of.shape[1] < 2:
         raise ReidlabError("centre_pairs needs at least two people in both modalities; got "
                            f"{rows_of.shape[1]}")
@@ -108,7 +108,7 @@ def modality_gap(features: Tensor, modality: Tensor) -> Tensor:
         features: (R, D), normalised here; modality: (R,).
 
     Returns:
-        Scalar in [0, 2]: 0 when both kinds of picture lie around the same point.
+        Scalar in [0, 2]: 0 when both modalities lie around the same point.
 
     Source: note 004, suggestion 2, improvement.
     """

@@ -39,11 +39,11 @@ class VisibleInfraredLoss(nn.Module):
         """Every term that has set in, unweighted, and ``total``.
 
         Args:
-            out: an `VisibleInfraredOutput` of both kinds.
+            out: an `VisibleInfraredOutput` of both modalities.
             labels: (R,) training labels in the rows' order, −1 where nobody knows; repeated here
                 for added sets.
             progress: share of training done, in [0, 1]; the clock of ``metric_from``.
-            aligned: whether row i of both kinds is one shot, where it has a name; ``patches``
+            aligned: whether row i of both modalities is one shot, where it has a name; ``patches``
                 needs it.
         """
         waiting = set() if progress >= self.config.metric_from else {"triplet", "cpm"}
@@ -96,7 +96,7 @@ class VisibleInfraredLoss(nn.Module):
         return modality_gap(out.features[:len(labels)], out.modality)
 
     def _patches(self, out, labels):
-        """Row i of both kinds shows one scene: patch k of one is patch k of the other. Rows
+        """Row i of both modalities shows one scene: patch k of one is patch k of the other. Rows
         without a name were drawn apart, each of anybody, and stay out."""
         seen = out.patches[labels >= 0]
         seen = seen - seen.mean(dim=(0, 1))

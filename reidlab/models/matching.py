@@ -1,4 +1,4 @@
-"""Where tokens of a picture and of a text meet: the matcher, and words against patches.
+"""Where tokens of a picture and of a text meet: the ITM head, and words against patches.
 
 Shapes: B pictures, C texts, N patches, L words, D width.
 """
@@ -33,7 +33,7 @@ class ITMHead(nn.Module):
 
 
 def build_itm_head(config: Fusion, dim: int) -> ITMHead | None:
-    """The matcher of a token fusion; None where the fusion joins vectors or is left out."""
+    """The ITM head of a token fusion; None where the fusion joins vectors or is left out."""
     return ITMHead(config, dim) if config.name in TOKEN_FUSIONS else None
 
 

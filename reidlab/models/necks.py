@@ -21,10 +21,10 @@ class BNNeck(nn.Module):
 
 
 class ModalityBNNeck(nn.Module):
-    """A BatchNorm for each kind of light: what all pictures of one kind share drops out.
+    """A BatchNorm for each modality: what all pictures of one modality share drops out.
 
-    From scratch the distance between the two kinds is several times what people differ by within
-    one, and one BatchNorm for both keeps it. Running statistics serve either kind alone.
+    From scratch the distance between the two modalities is several times what people differ by
+    within one, and one BatchNorm for both keeps it. Running statistics serve either modality alone.
 
     Source: arXiv:1906.03950 (domain-specific batch normalisation).
     """
@@ -44,10 +44,10 @@ class ModalityBNNeck(nn.Module):
 
 
 class LinearModalityNeck(nn.Module):
-    """One Linear for both kinds of light, then a BatchNorm for each.
+    """One Linear for both modalities, then a BatchNorm for each.
 
-    The Linear is where a place is found in which people of both kinds can meet; the pooled tokens
-    stay free to serve the patches.
+    The Linear is where a place is found in which people of both modalities can meet; the pooled
+    tokens stay free to serve the patches.
     """
 
     def __init__(self, dim: int):

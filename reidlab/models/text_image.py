@@ -48,7 +48,7 @@ class TextImageOutput:
         maps: attention maps by branch, on request.
         tokens: (B, N, D) image tokens, on request.
         token_similarity: (B, B) pictures × whole descriptions, words against patches.
-        itm_logits: (B, 2) does the own text fit, does the rival's; with `negative_text` only.
+        itm_logits: (B, 2) does the own text fit, does the negative's; with `negative_text` only.
     """
 
     image_embeds: Tensor | None = None
@@ -166,14 +166,14 @@ class TextImageModel(nn.Module):
                 negative_text: Texts | None = None) -> TextImageOutput:
         """All outputs that the given inputs allow; a single string is a list of one.
 
-        `negative_text`, one wrong whole description a picture, asks for `itm_logits`; the matcher
+        `negative_text`, one wrong whole description a picture, asks for `itm_logits`; the ITM head
         learns from tokens without changing them.
 
         In a launch of several processes each passes its own rows, and every process gets the
         outputs of the whole batch.
 
         Raises:
-            ReidlabError: batch sizes differ, or a rival text has nothing to be compared with.
+            ReidlabError: batch sizes differ, or a negative text has nothing to be compared with.
         """
         id_text, cloth_text, negative_text = map(_listed, (id_text, cloth_text, negative_text))
         whole = _fitting(image=image, id_text=id_text, cloth_text=cloth_text,

@@ -94,10 +94,10 @@ class CrossModal(nn.Module):
 
     def forward(self, visible: Tensor | None = None, infrared: Tensor | None = None
                 ) -> VisibleInfraredOutput:
-        """All outputs for the given pictures, (B, 3, H, W) or (B, 1, H, W) of each kind.
+        """All outputs for the given pictures, (B, 3, H, W) or (B, 1, H, W) of each modality.
 
         Raises:
-            ReidlabError: neither kind is given.
+            ReidlabError: neither modality is given.
         """
         if visible is None and infrared is None:
             raise ReidlabError("need visible or infrared pictures; got neither")
@@ -131,7 +131,7 @@ class CrossModal(nn.Module):
         out.mixed_logits = self.classifier(self.neck(self.pool(self.last_stage(mixed)), modality))
 
     def encode(self, image: Tensor, modality: int) -> Tensor:
-        """Test features of one kind of picture.
+        """Test features of one modality.
 
         Args:
             image: (B, 3, H, W) or (B, 1, H, W).
@@ -140,7 +140,7 @@ class CrossModal(nn.Module):
         Returns:
             (B, 2·S·D), each of the 2·S parts of unit norm / √(2·S): the dot product of two is the
             mean of the cosines over sets × {pooled, behind the neck}. (B, S·D) where only what is
-            behind the neck retrieves: pooled vectors still hold which light it was.
+            behind the neck retrieves: pooled vectors still tell the modality.
 
         Source: note 004 §2.5 (two unit vectors); DEEN (sum over the sets).
         """

@@ -54,7 +54,7 @@ def part_legend(parts: np.ndarray) -> list[Patch]:
 
 @styled
 def portrait(drawing: Drawing) -> Figure:
-    """One drawn picture by day and by night, its true parts, and what is said of it."""
+    """One synthetic picture, visible and infrared, its true parts, and what is said of it."""
     fig = figure(7.6, 3.6)
     axes = fig.subplots(1, 3)
     shown = [("visible", drawing.image), ("infrared", drawing.infrared)]

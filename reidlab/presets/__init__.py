@@ -1,4 +1,4 @@
-"""Named experiments of both systems.
+"""Named experiments of both tasks.
 
 `preset("corrected", "tiny")` is what the final notebook trains.
 """

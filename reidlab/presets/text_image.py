@@ -98,10 +98,10 @@ def corrected() -> TextImageExperiment:
 
 
 def tiny(experiment: TextImageExperiment) -> TextImageExperiment:
-    """Two CPU cores, minutes, from scratch on the drawn world.
+    """Two CPU cores, minutes, from scratch on the synthetic world.
 
     The notes' heads and gate take a fifth of the rate: at 1.5e-3 the gate saturates within
-    hundreds of steps and nothing is learned after that. The matcher is left out: in these minutes
+    hundreds of steps and nothing is learned after that. The ITM head is left out: in these minutes
     it stays at chance and takes half of the time (docs/log.md).
     """
     if experiment.loss.weights.itm:

@@ -43,7 +43,7 @@ def embednet_tmhee() -> VisibleInfraredExperiment:
 
 
 def embednet_cmatm() -> VisibleInfraredExperiment:
-    """`embednet` with the second replacement, mended so that it runs.
+    """`embednet` with the second replacement, fixed so that it runs.
 
     Run: ``python -m reidlab train embednet_cmatm --run runs/cmatm``. Score: docs/results.md.
     """
@@ -51,7 +51,7 @@ def embednet_cmatm() -> VisibleInfraredExperiment:
 
 
 def embednet_ssdec() -> VisibleInfraredExperiment:
-    """`embednet` with the third replacement, mended so that it runs, and its contrast.
+    """`embednet` with the third replacement, fixed so that it runs, and its contrast.
 
     Run: ``python -m reidlab train embednet_ssdec --run runs/ssdec``. Score: docs/results.md.
     """
@@ -61,10 +61,13 @@ def embednet_ssdec() -> VisibleInfraredExperiment:
 
 
 def embednet_corrected() -> VisibleInfraredExperiment:
-    """What note 004 wants: stages chained, heads as views, views kept apart, kinds kept together.
+    """What note 004 wants: stages chained, heads as views, views kept apart, modalities kept
+    together.
 
-    Training starts from pairs that differ in nothing but the light, where the data have them, and
-    from their patches: without that the two kinds do not find together within hundreds of steps.
+    Training starts from pairs that differ in nothing but the modality, where the data have them,
+    and
+    from their patches: without that the two modalities do not find together within hundreds of
+        steps.
 
     Run: ``python -m reidlab train embednet_corrected --run runs/infrared``. Score:
     docs/results.md.
@@ -90,10 +93,10 @@ def _by_backbone(experiment: VisibleInfraredExperiment, vit: Image, resnet: Imag
 
 
 def tiny(experiment: VisibleInfraredExperiment) -> VisibleInfraredExperiment:
-    """Two CPU cores, minutes, from scratch on the drawn people.
+    """Two CPU cores, minutes, from scratch on the synthetic people.
 
-    Where patches of one shot bring the two kinds together, one patch embedding serves both, and
-    classification, triplets and centres are left out: in these minutes they only get in the way
+    Where patches of one shot bring the two modalities together, one patch embedding serves both,
+    and classification, triplets and centres are left out: in these minutes they only get in the way
     (docs/log.md).
     """
     weights, lr = experiment.loss.weights, 1.5e-3

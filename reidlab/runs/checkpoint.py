@@ -55,7 +55,7 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict]:
 def _damaged(path: Path, fault: Exception) -> ReidlabError:
     why = " ".join(f"{fault}".split())[:200]
     return ReidlabError(f"{path} cannot be read as a reidlab checkpoint ({why}); delete it to "
-                        "start anew, or restore it")
+                        "start again, or restore it")
 
 
 def restore(path: Path, parts: dict[str, nn.Module], optimizer=None) -> dict:

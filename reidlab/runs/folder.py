@@ -133,7 +133,8 @@ class RunFolder:
         """The experiment that ran here.
 
         Raises:
-            MissingPath: no run; ReidlabError: an unreadable or foreign ``config.json``.
+            MissingPath: no run; ReidlabError: an unreadable ``config.json``, or that of something
+                else.
         """
         if not self.config.exists():
             raise MissingPath(f"{self.path} is no run: it has no config.json; train one with "
@@ -144,7 +145,7 @@ class RunFolder:
         raw = read_json(self.config)
         if not isinstance(raw, dict) or key not in raw:
             raise ReidlabError(f"{self.config} cannot be read as a run's config: it has no "
-                               f"{key!r}; restore it or train anew")
+                               f"{key!r}; restore it or train again")
         return raw[key]
 
     def fingerprint(self) -> str | None:

@@ -72,10 +72,10 @@ def take(lock: Path) -> None:
             owner = holder(lock)
             if owner is not None and owner != this_process():
                 where = f" on {owner.host}" if owner.elsewhere else ""
-                mend = (f"; remove {lock} if it does not" if owner.elsewhere else
+                fix = (f"; remove {lock} if it does not" if owner.elsewhere else
                         f" (create {lock.with_name('stop')})")
                 raise ReidlabError(f"process {owner.pid}{where} is training in {lock.parent}; "
-                                   f"stop it{mend}, or choose another folder")
+                                   f"stop it{fix}, or choose another folder")
             if lock.is_dir():
                 raise ReidlabError(f"{lock} is a folder; a run needs that name, remove it")
             write_json(lock, asdict(this_process()))

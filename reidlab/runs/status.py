@@ -80,7 +80,7 @@ def _state(run: RunFolder, writer: Writer | None, step: int, steps: int, idle: f
 
 
 def _steps_a_second(rows: list[dict]) -> float | None:
-    """By the wall clock of the latest rows; a resumed run starts its clock anew."""
+    """By the wall clock of the latest rows; a resumed run starts its clock again."""
     fresh = max((k for k in range(1, len(rows)) if rows[k]["seconds"] < rows[k - 1]["seconds"]),
                 default=0)
     rows = rows[fresh:]

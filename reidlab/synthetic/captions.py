@@ -1,4 +1,4 @@
-"""What an onlooker says of a drawn picture: one caption of the person, one of the outfit.
+"""What an onlooker says of a synthetic picture: one caption of the person, one of the outfit.
 
 Wording varies (synonyms, order, sentence shape) and things go unsaid; what a caption does say
 is returned beside it as facts. An id caption holds no clothing word, a cloth caption no word

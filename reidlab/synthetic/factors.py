@@ -1,4 +1,4 @@
-"""The known factors: every value a person, an outfit or a scene of the drawn world can take.
+"""The known factors: every value a person, an outfit or a scene of the synthetic world can take.
 
 A table maps a factor to ``(values, probabilities)``; ``None`` means all values alike.
 """

@@ -1,4 +1,4 @@
-"""The body: pose, limbs, head, hair and face of one drawn person.
+"""The body: pose, limbs, head, hair and face of one synthetic person.
 
 Lengths are shares of the stature; `Body.at` turns (sideways, forwards, upwards) into pixels.
 Yaw 0 faces the camera, 90° looks to the right of the picture.

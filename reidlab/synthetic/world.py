@@ -1,4 +1,4 @@
-"""The drawn world: who is in a picture, what they wear, and how the picture was taken.
+"""The synthetic world: who is in a picture, what they wear, and how the picture was taken.
 
 Identity, clothing and scene are drawn independently from a seed, so that which factor a
 feature reads is known instead of assumed. Nothing here depends on the order of calls, the
@@ -44,7 +44,7 @@ def _steps(p: tuple) -> list[float]:
 
 @dataclass
 class Drawing:
-    """One picture of the drawn world with everything that is true about it.
+    """One picture of the synthetic world with everything that is true about it.
 
     Attributes:
         image: (H, W, 3) uint8, visible light.

@@ -25,7 +25,7 @@ def build(experiment: Experiment, classes: int | None = None, tokenizer=None) ->
         classes: training identities C; when not given, 8000 as in the notes, or the 395 of
             SYSU-MM01.
         tokenizer: of the captions; by default the pretrained one or, from scratch, one trained
-            on a sample of the drawn world's captions.
+            on a sample of the synthetic world's captions.
     """
     return TASKS[experiment.task].build(experiment, classes, tokenizer)
 
@@ -49,7 +49,7 @@ def load(run_dir: str | Path) -> Any:
 def refuse_unbuildable(experiment: Experiment) -> None:
     """Build the model without memory or, from pretrained weights, once for good measure.
 
-    What does not fit together, or into this machine, is told before a picture is drawn or read.
+    What does not fit together, or into this machine, is told before a picture is rendered or read.
 
     Raises:
         ReidlabError: widths that do not divide or meet, an unknown part, too large a model, or

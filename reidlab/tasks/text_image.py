@@ -79,7 +79,7 @@ class TextImageTraining:
     def __init__(self, experiment: TextImageExperiment, run: RunFolder, accelerator: Accelerator):
         self.experiment, self.run, self.accelerator = experiment, run, accelerator
         for kind, part in ((ViTConfig, experiment.image), (BertConfig, experiment.text)):
-            if part.pretrained:  # say what is missing before pictures are drawn for it
+            if part.pretrained:  # say what is missing before pictures are rendered for it
                 load_pretrained(kind, part.pretrained)
         size = (experiment.image.height, experiment.image.width)
         self.data: TextImageData = load_text_image(experiment.data, size)
@@ -150,7 +150,7 @@ class TextImageTraining:
         return row
 
     def validate(self, model: nn.Module) -> dict[str, float]:
-        """Scores of the validation people as dressed."""
+        """Scores of the validation people in the described clothes."""
         erased = self.fit_concept_eraser(model)
         found = embed(model, self.data.val, pictures=validation_pictures(self.data.val))
         asked = score_same_clothes(found, self.experiment.scoring.cloth_weight)["text_to_image"]

@@ -32,7 +32,7 @@ CONFIGS = {"dual_vit": ViTConfig, "resnet": ResNetConfig}
 
 
 class VisibleInfraredTraining:
-    """Pictures by day and by night of the same people.
+    """Visible and infrared pictures of the same people.
 
     Args:
         experiment: what to train.
@@ -49,7 +49,7 @@ class VisibleInfraredTraining:
             raise ReidlabError("visible-infrared designs train in one process: BatchNorm and "
                                "triplets need the whole batch; start without accelerate launch")
         self.experiment, self.device = experiment, accelerator.device
-        if experiment.image.pretrained:  # say what is missing before pictures are drawn for it
+        if experiment.image.pretrained:  # say what is missing before pictures are rendered for it
             load_pretrained(CONFIGS[experiment.stages.backbone], experiment.image.pretrained)
         size = (experiment.image.height, experiment.image.width)
         self.data: VisibleInfraredData = load_visible_infrared(experiment.data, size)
@@ -86,7 +86,7 @@ class VisibleInfraredTraining:
 
     @torch.no_grad()
     def monitor(self, model: nn.Module) -> dict[str, float]:
-        """Modality gap and likeness of the views on a held-out batch."""
+        """Modality gap and similarity of the views on a held-out batch."""
         with evaluating(model):
             out = model(*(image.to(self.device) for image in self.held_out))
         found = {"monitor/modality_gap": modality_gap(out.features[:len(out.modality)],

@@ -19,7 +19,7 @@ BRANCHES = {"identity branch": "identity", "clothing branch": "cloth"}
 
 
 def attention_viewer(model, untrained, drawings: list[Drawing]) -> Panel:
-    """A panel over some drawn people.
+    """A panel over some synthetic people.
 
     Args:
         model: a trained `TextImageModel`; word → patch needs a design like ``corrected``.

@@ -1,4 +1,4 @@
-"""The people explorer: turn the factors of a drawn person, see picture, parts and captions."""
+"""The people explorer: turn the factors of a synthetic person, see picture, parts and captions."""
 from functools import lru_cache
 
 import ipywidgets
@@ -17,12 +17,12 @@ FACTORS = {  # control → values; every other factor stays as the numbers have 
         "hat_type")},
     **{f"scene/{name}": SCENE[name][0] for name in ("background", "light", "occluder")},
 }
-AS_DRAWN = "as drawn"
+AS_SAMPLED = "as sampled"
 
 
 def people_explorer(seed: int = 0, size: tuple[int, int] = (224, 112), person: int = 3,
                     outfit: int = 7, shot: int = 0) -> Panel:
-    """A panel with a control for each factor; “as drawn” leaves a factor to the world's seed.
+    """A panel with a control for each factor; “as sampled” leaves a factor to the world's seed.
 
     Args:
         seed, size: of the `World`.
@@ -36,7 +36,7 @@ def people_explorer(seed: int = 0, size: tuple[int, int] = (224, 112), person: i
         place = [chosen.pop(name) for name in ("person", "outfit", "shot")]
         yaw = chosen.pop("yaw")
         changes = {name.replace("__", "/"): value for name, value in chosen.items()
-                   if value != AS_DRAWN}
+                   if value != AS_SAMPLED}
         if yaw >= 0:
             changes["scene/yaw"] = float(yaw)
         return png(portrait(world.draw_changed(*place, changes)))
@@ -48,6 +48,6 @@ def people_explorer(seed: int = 0, size: tuple[int, int] = (224, 112), person: i
                 "outfit": slider("outfit", outfit, 0, 99), "shot": slider("shot", shot, 0, 20),
                 "yaw": slider("yaw °", -15, -15, 345, 15)}
     controls |= {name.replace("/", "__"): ipywidgets.Dropdown(
-        options=[AS_DRAWN, *values], value=AS_DRAWN,
+        options=[AS_SAMPLED, *values], value=AS_SAMPLED,
         description=name.partition("/")[2].replace("_", " ")) for name, values in FACTORS.items()}
     return Panel("people explorer", lambda **values: picture(tuple(values.items())), **controls)

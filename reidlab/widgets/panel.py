@@ -52,7 +52,7 @@ class Panel:
         return {name: control.value for name, control in self.controls.items()}
 
     def draw(self) -> None:
-        """Draw the picture anew; what went wrong is shown under it."""
+        """Draw the picture again; what went wrong is shown under it."""
         try:
             self.image.value = png(self.view(**self.values))
             self.fault.value = ""

@@ -15,7 +15,7 @@ class Case:
         what: the damage in words.
         commands: arguments of each command, run in this order.
         forbidden: why the last command must not end with status 0; empty where it may.
-        correct: a command with mended settings, which a refusal must leave possible.
+        correct: a command with fixed settings, which a refusal must leave possible.
         environment: variables in addition.
     """
 

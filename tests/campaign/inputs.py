@@ -71,7 +71,7 @@ def _execute(case: Case, place: Place, limit: float) -> tuple[list[Outcome], lis
 
 
 def _blocked(case: Case, place: Place, limit: float) -> list[Finding]:
-    """Whether a refused train keeps its mended command from its own folder."""
+    """Whether a refused train keeps its fixed command from its own folder."""
     folder = place.work / case.correct[case.correct.index("--run") + 1]
     log = folder / "metrics.jsonl"
     if not (folder / "config.json").exists() or log.exists() and log.stat().st_size:
@@ -80,7 +80,7 @@ def _blocked(case: Case, place: Place, limit: float) -> list[Finding]:
     again = run(case.correct, place, limit)
     if again.status == 0:
         return []
-    return [Finding("blocked", "", "the mended command says: "
+    return [Finding("blocked", "", "the fixed command says: "
                     + one_line(last_words(again.stderr)))]
 
 

@@ -35,8 +35,8 @@ def options(random: Random, world: World, place: Place, count: int) -> Case:
         arguments += usual if word == "@small" else [word]
     world.lend_cache(place)
     world.lend_things(place)
-    mended = train(design, "new") if words[:1] == ["train"] and "new" in words else None
-    return Case(f"reidlab {line.removeprefix('!')}", [arguments], forbidden, mended)
+    fixed = train(design, "new") if words[:1] == ["train"] and "new" in words else None
+    return Case(f"reidlab {line.removeprefix('!')}", [arguments], forbidden, fixed)
 
 
 assert len(LINES) % 89, "every line must come up in turn"

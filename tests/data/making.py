@@ -42,7 +42,7 @@ def write_list(file: Path, lines: list[str]) -> None:
 
 
 def regdb(folder: Path, people: int = 12, tested: int = 2) -> Path:
-    """RegDB, trial 1: two pictures of each person in each kind of light."""
+    """RegDB, trial 1: two pictures of each person in each modality."""
     for split, count in (("train", people), ("test", tested)):
         for kind in ("visible", "thermal"):
             lines = []
@@ -56,7 +56,7 @@ def regdb(folder: Path, people: int = 12, tested: int = 2) -> Path:
 
 
 def sysu(folder: Path, ending: str = ".jpg") -> Path:
-    """SYSU-MM01: two people in each split, two pictures by day and two by night."""
+    """SYSU-MM01: two people in each split, two visible pictures and two infrared."""
     for split, ids in (("train", (1, 2)), ("val", (3, 4)), ("test", (5, 6))):
         write_list(folder / "exp" / f"{split}_id.txt", [",".join(map(str, ids))])
         for pid in ids:

@@ -22,7 +22,7 @@ def fatal(name, folder) -> list[str]:
     found = (check if name == "cuhk-pedes" else check)(name, folder)
     assert "\n" not in "".join(str(p) for p in found["problems"])
     assert markdown(found)
-    return [f"{p['where']}: {p['what']}; {p['mend']}" for p in found["problems"] if p["fatal"]]
+    return [f"{p['where']}: {p['what']}; {p['fix']}" for p in found["problems"] if p["fatal"]]
 
 
 def load(name, folder):
@@ -117,7 +117,7 @@ def test_check_has_a_fatal_problem_where_loading_refuses(tmp_path, case, cache, 
     with pytest.raises(ReidlabError) as fault:
         load(name, folder)
     assert "\n" not in str(fault.value)
-    each = 2 if case == "sysu people without pictures" else 1  # by day and by night
+    each = 2 if case == "sysu people without pictures" else 1  # visible and infrared
     assert len(fatal(name, folder)) == each  # named once, not by every look
 
 
@@ -162,10 +162,10 @@ def test_two_people_and_four_pictures_are_enough(tmp_path):
 
 def test_visible_infrared_needs_two_people_seen_in_both_kinds_of_light(tmp_path):
     folder = sysu(tmp_path / "sysu")
-    for file in (folder / "cam3" / "0005").iterdir():  # person 5 is seen by day only
+    for file in (folder / "cam3" / "0005").iterdir():  # person 5 is seen in visible light only
         file.unlink()
-    wanted = ("too little in test: people seen in both kinds of light: 1, pictures: 6; at least 2 "
-              "people seen in both kinds of light")
+    wanted = ("too little in test: people seen in both modalities: 1, pictures: 6; at least 2 "
+              "people seen in both modalities")
     with pytest.raises(ReidlabError, match=wanted):
         read_infrared("sysu-mm01", folder)
     said = fatal("sysu-mm01", folder)

@@ -68,7 +68,7 @@ def test_check_names_every_problem_with_file_record_and_mend(few, tmp_path, caps
     (folder / "imgs" / rows[7]["img_path"]).write_bytes(b"no picture")
     Image.new("RGB", (4, 4)).save(folder / "imgs" / "spare.png")
     found = check("rstpreid", folder)
-    said = "\n".join(f"{p['where']}: {p['what']}; {p['mend']}" for p in found["problems"])
+    said = "\n".join(f"{p['where']}: {p['what']}; {p['fix']}" for p in found["problems"])
     for part in ("record 1: ", "was named before", "record 2: 1 captions", "record 5: id must be",
                  "record 6: img_path '../outside.png' leaves", "record 7: ", "cannot be opened",
                  "share the caption 'said of two people.'", "is in test and train", "ASCII"):

@@ -147,5 +147,5 @@ def test_too_few_people_for_a_batch_are_named(data):
 
 @pytest.mark.parametrize("source", ["market", "cuhk-pedes:", "cuhk-pedes"])
 def test_unknown_sources_are_listed(source):
-    with pytest.raises(ValueError, match="known: drawn, cuhk-pedes:DIR"):
+    with pytest.raises(ValueError, match="known: synthetic, cuhk-pedes:DIR"):
         load_text_image(Data(source=source), (96, 48))

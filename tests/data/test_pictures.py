@@ -72,7 +72,7 @@ def test_check_reports_sixteen_bit_pictures(tmp_path):
     folder = cuhk(tmp_path / "data")
     Image.fromarray(np.full((16, 8), 20_000, np.uint16)).save(folder / "imgs" / "1" / "0.png")
     fatal = [p for p in check("cuhk-pedes", folder)["problems"] if p["fatal"]]
-    assert len(fatal) == 1 and "8 bits with one range" in fatal[0]["mend"]
+    assert len(fatal) == 1 and "8 bits with one range" in fatal[0]["fix"]
     assert "1/0.png" in fatal[0]["what"]
 
 

@@ -50,13 +50,13 @@ def test_what_is_no_source_is_one_line_for_both_tasks(source):
             (lambda: absolute_source(source), every)):
         with pytest.raises(ReidlabError) as fault:
             read()
-        assert f"unknown data {source!r}; known: drawn, {known}" in str(fault.value)
+        assert f"unknown data {source!r}; known: synthetic, {known}" in str(fault.value)
 
 
 def test_a_layout_of_the_other_task_is_unknown(home):
-    with pytest.raises(ReidlabError, match="known: drawn, cuhk-pedes:DIR"):
+    with pytest.raises(ReidlabError, match="known: synthetic, cuhk-pedes:DIR"):
         load_text_image(Data(source="regdb:~/night"), SIZE)
-    with pytest.raises(ReidlabError, match="known: drawn, sysu-mm01:DIR"):
+    with pytest.raises(ReidlabError, match="known: synthetic, sysu-mm01:DIR"):
         load_visible_infrared(InfraredData(source="cuhk-pedes:~/people"), SIZE)
 
 

@@ -1,4 +1,4 @@
-"""Visible-infrared data: drawn pairs, three layouts on disk, batches."""
+"""Visible-infrared data: synthetic pairs, three layouts on disk, batches."""
 import numpy as np
 import pytest
 import torch
@@ -56,7 +56,7 @@ def test_drawn_pairs_show_the_same_shots_in_training_and_others_when_held_out(da
 
 @pytest.mark.covers("V36")
 def test_clothing_colour_does_not_show_in_infrared(cache):
-    """Two outfits that differ in dye alone are one outfit by night."""
+    """Two outfits that differ in dye alone are one outfit in infrared."""
     from reidlab.synthetic import render
     world = World(0, SIZE)
     person, outfit, scene = world.person(1), world.outfit(1), world.scene(1, 1, 1)
@@ -136,7 +136,7 @@ def test_lists_are_untrusted(tmp_path, cache, line, says):
 
 
 def test_wrong_requests_are_one_line(tmp_path, capsys, cache):
-    with pytest.raises(ReidlabError, match="known: drawn, sysu-mm01:DIR"):
+    with pytest.raises(ReidlabError, match="known: synthetic, sysu-mm01:DIR"):
         load_visible_infrared(Data(source="market:x"), SIZE)
     with pytest.raises(ReidlabError, match="no data folder"):
         load_visible_infrared(Data(source=f"llcm:{tmp_path}/none"), SIZE)
@@ -189,7 +189,7 @@ def test_erasing_and_channel_exchange():
 
 
 def test_too_few_people_are_named(data, experiment):
-    with pytest.raises(ReidlabError, match="needs 32 people seen in both kinds"):
+    with pytest.raises(ReidlabError, match="needs 32 people seen in both modalities"):
         VisibleInfraredBatches(data.train, change(experiment, {"training.batch_size": 128}))
 
 

@@ -1,4 +1,4 @@
-"""One ViT for two kinds of light: shapes, groups of layers, what depends on what."""
+"""One ViT for two modalities: shapes, groups of layers, what depends on what."""
 import pytest
 import torch
 from torch import nn

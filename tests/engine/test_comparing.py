@@ -181,7 +181,7 @@ def test_visible_infrared_designs_stand_in_a_table_of_their_own(tmp_path, cache)
     assert {"val_map", "test_r1", "test_minp", "view_similarity"} <= set(found["best"])
 
 
-def test_two_systems_do_not_stand_in_one_table(tmp_path):
+def test_two_tasks_do_not_stand_in_one_table(tmp_path):
     with pytest.raises(ValueError, match="cannot stand in one table"):
         compare(["corrected", "deen"], [0], tmp_path)
 

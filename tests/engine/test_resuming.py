@@ -23,7 +23,7 @@ from tests.conftest import mini
 from tests.engine.conftest import command, rows
 
 
-def test_training_again_changes_nothing_and_returns_the_report(run):
+def test_training_againchanges_nothing_and_returns_the_report(run):
     before = (run / "metrics.jsonl").read_bytes()
     report = train(mini(), run, quiet=True)
     assert (run / "metrics.jsonl").read_bytes() == before

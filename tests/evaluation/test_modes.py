@@ -16,7 +16,7 @@ from reidlab.evaluation.embeddings import embed, embed_images
 from reidlab.evaluation.reranking import rerank
 from reidlab.evaluation.studies import layer_features, mean_gate, text_weight
 from reidlab.evaluation.text_image import query_outfit_mask
-from reidlab.evaluation.visible_infrared import _likeness, embed_modalities, macs, protocol
+from reidlab.evaluation.visible_infrared import _between_views, embed_modalities, macs, protocol
 from reidlab.models.modes import evaluating
 from reidlab.tasks import build
 from reidlab.tasks.text_image import Monitor
@@ -72,7 +72,7 @@ def test_looks_at_the_visible_infrared_system_put_every_mode_back(cache):
     experiment = mini("embednet_corrected")
     pair, before = synthetic_visible_infrared(0, (96, 48), "test", 4, 2), {}
     for look in (lambda m: embed_modalities(m, pair, protocol(experiment)),
-                 lambda m: _likeness(m, pair), lambda m: macs(m, experiment)):
+                 lambda m: _between_views(m, pair), lambda m: macs(m, experiment)):
         model = mixed(build(experiment, 4))
         before = modes(model)
         look(model)

@@ -1,4 +1,4 @@
-"""Each detector is silent on honest data and loud on a planted leak."""
+"""Each sanity check is silent on honest data and loud on a planted leak."""
 import dataclasses
 
 import numpy as np

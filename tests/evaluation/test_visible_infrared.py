@@ -174,10 +174,10 @@ def test_reciprocal_neighbours_repair_a_ranking():
     x /= np.linalg.norm(x, axis=1, keepdims=True)
     probes, gallery = np.arange(0, 64, 4), np.setdiff1d(np.arange(64), np.arange(0, 64, 4))
     plain = retrieval_metrics(x[probes] @ x[gallery].T, ids[probes], ids[gallery])
-    anew = retrieval_metrics(
+    again = retrieval_metrics(
         reciprocal_similarity(x[probes], x[gallery], k1=6, k2=3), ids[probes], ids[gallery]
     )
-    assert anew.map > plain.map + 0.03
+    assert again.map > plain.map + 0.03
     kept = reciprocal_similarity(x[probes], x[gallery], weight=1.0)
     order = np.argsort(-(x[probes] @ x[gallery].T), axis=1)
     assert np.array_equal(np.argsort(-kept, axis=1, kind="stable")[:, 0], order[:, 0])

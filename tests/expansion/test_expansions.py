@@ -95,7 +95,7 @@ def test_weights_of_heads_are_equal_first_and_learn_to_differ_by_modality():
     assert torch.allclose(out.view_weights, torch.full((6, 4), 0.25))
     assert torch.allclose(out.tokens, plain(x, MODALITY).tokens, atol=1e-5)
     step = torch.optim.Adam(module.parameters(), lr=0.05)
-    for _ in range(30):  # view 0 is wanted by day, view 1 by night
+    for _ in range(30):  # view 0 is wanted in visible light, view 1 in infrared
         out = module(x, MODALITY)
         loss = -torch.where(MODALITY == 0, out.view_weights[:, 0], out.view_weights[:, 1]).sum()
         step.zero_grad()

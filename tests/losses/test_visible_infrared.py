@@ -149,13 +149,13 @@ def test_k1_the_printed_form_parts_patches_and_the_heads_stay_alike():
             alike = np.mean([cka_linear(out.views[i], out.views[j]).item()
                              for i in range(4) for j in range(i)])
         return between_patches(out.tokens).item() / 32, between_views(out.views).item(), alike
-    plain, printed, mended = (train(p) for p in (
+    plain, printed, fixed = (train(p) for p in (
         lambda out: 0.0, lambda out: between_patches(out.tokens) / 32,
         lambda out: between_views(out.views)))
     assert printed[0] < 0.6 * plain[0]            # patches are pushed apart,
-    assert printed[1] > 10 * mended[1]            # views are not,
-    assert mended[1] < 0.1 * plain[1]             # as the other form shows,
-    assert printed[2] > 0.9 * plain[2] > mended[2] / 0.9  # and heads tell of each other as before
+    assert printed[1] > 10 * fixed[1]            # views are not,
+    assert fixed[1] < 0.1 * plain[1]             # as the other form shows,
+    assert printed[2] > 0.9 * plain[2] > fixed[2] / 0.9  # and heads tell of each other as before
 
 
 @pytest.mark.covers("V20")

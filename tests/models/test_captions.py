@@ -44,7 +44,7 @@ def test_batch_sizes_that_do_not_fit_are_one_line(model, given, said):
     assert "\n" not in str(fault.value)
 
 
-def test_rival_texts_need_the_pictures_and_both_own_captions(model):
+def test_negative_texts_need_the_pictures_and_both_own_captions(model):
     with pytest.raises(ReidlabError, match="negative_text needs image, id_text and cloth_text"):
         model(picture(), id_text=[MAN], negative_text=[MAN])
 

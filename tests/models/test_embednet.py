@@ -115,7 +115,7 @@ def test_every_parameter_of_deen_learns():
 
 @pytest.mark.covers("V4", "V5")
 def test_l2_as_written_stages_1_and_2_and_three_aggregations_never_learn():
-    """Each stage embeds the picture anew, so that the last one alone is heard; stage 0 is, too,
+    """Each stage embeds the picture again, so that the last one alone is heard; stage 0 is, too,
     through the lower view of the last aggregation."""
     model, experiment = make("embednet")
     with torch.no_grad():  # past the first step, when aggregation is no longer the identity

@@ -1,4 +1,4 @@
-"""The drawn world: the same everywhere, independent factors, nothing said that is not so."""
+"""The synthetic world: the same everywhere, independent factors, nothing said that is not so."""
 import hashlib
 import re
 

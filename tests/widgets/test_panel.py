@@ -34,7 +34,7 @@ def test_a_control_changes_the_picture_and_a_wrong_value_says_so():
     assert panel.fault.value == ""
 
 
-def test_running_a_cell_again_closes_the_panel_and_lets_its_tensors_go():
+def test_running_a_cell_againcloses_the_panel_and_lets_its_tensors_go():
     held = torch.zeros(10)
     seen = weakref.ref(held)
     first = Panel("again", lambda k, held=held: bytes([k + len(held)]), k=slider())
@@ -71,7 +71,7 @@ def test_the_explorer_turns_one_factor_at_a_time():
     red = panel.image.value
     panel.controls["yaw"].value = 90
     assert len({first, red, panel.image.value}) == 3 and panel.fault.value == ""
-    panel.controls["person__hair_colour"].value = "as drawn"
+    panel.controls["person__hair_colour"].value = "as sampled"
     panel.controls["yaw"].value = -15
     assert panel.image.value == first
 
