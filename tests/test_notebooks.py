@@ -12,6 +12,7 @@ import pytest
 
 from reidlab.engine.evaluate import markdown
 from reidlab.errors import MissingPath, ReidlabError
+from reidlab.evaluation.summary import headline
 from reidlab.notebook import check, shared_run
 from reidlab.notebook_runner import execute
 from reidlab.places import figures_folder
@@ -185,8 +186,10 @@ def test_checks_hold_or_raise_and_are_collected(tmp_path):
 def test_the_readmes_show_the_committed_run_and_every_notebook(name):
     readme = (FIGURES.parent / name).read_text()
     reports = json.loads((FIGURES / "12_results.json").read_text())
-    for table in markdown(reports).split("\n\n"):
+    for table in headline(reports).split("\n\n"):
         assert table in readme
+    for table in markdown(reports).split("\n\n"):
+        assert table in (FIGURES.parent / "docs" / "run.md").read_text()
     assert [f.name for f in NOTEBOOKS] == re.findall(r"\(notebooks/(\w+\.ipynb)\) \|", readme)
     for figure in re.findall(r"\((figures/[^)]+)\)", readme):
         assert (FIGURES.parent / figure).exists(), figure

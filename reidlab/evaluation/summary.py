@@ -27,6 +27,24 @@ def text_image(reports: list[dict], split: str = "test") -> str:
     return "\n\n".join(lines)
 
 
+def headline(reports: list[dict], split: str = "test") -> str:
+    """What a newcomer needs of text-image runs: two protocols with chance and ceiling, and what a
+    probe reads from the identity vector."""
+    shown = {"same_clothes": "text_to_image", "clothes_changing": "image_to_image"}
+    rows = []
+    for title, table, direction in ROWS:
+        if shown.get(table) == direction:
+            for report in reports:
+                found = report["tables"][split][table][direction]
+                rows.append([title, name_of(report), *(f"{100 * value:.1f}" for value in (
+                    found["r1"], found["map"], found["chance"]["r1"], found["ceiling"]["r1"]))])
+    read = [[name_of(report), *(_above(report["probes"]["matrix"]["identity"][kind])
+                                for kind in ("identity", "clothing"))] for report in reports]
+    return "\n\n".join((
+        _grid(["query → gallery", "design", "R1", "mAP", "chance R1", "ceiling R1"], rows),
+        _grid(["design", "identity factors", "clothing factors"], read)))
+
+
 def kept(report: dict) -> dict:
     """The part of a report that tables and claims read, with all that a number needs to be
     believed: what is committed beside a table."""
