@@ -4,6 +4,13 @@
     >>> report = reidlab.train(reidlab.preset("corrected"), "runs/corrected")
     >>> hits = reidlab.search("runs/corrected", "a tall man with red hair, wearing a blue coat")
 
+A trained model is looked into by the same names:
+
+    >>> model, data = reidlab.load("runs/corrected"), reidlab.load_data("runs/corrected")
+    >>> vectors = reidlab.embed(model, data.test).id_image
+    >>> maps = reidlab.attention(model, data.test.images[:4])["identity"]
+    >>> share = reidlab.gate(model, data.test.images[:4])  # None: `corrected` has no gate
+
 Each name is fetched from its home when it is first asked for, so that a command which needs no
 model does not wait for torch.
 """
@@ -13,7 +20,9 @@ from reidlab.threads import wait_briefly
 
 wait_briefly()  # before anything here loads torch
 
-_HOMES = {"build": "tasks", "evaluate": "engine.evaluate", "load": "tasks",
+_HOMES = {"attention": "evaluation.attention_maps", "build": "tasks",
+          "embed": "evaluation.embeddings", "evaluate": "engine.evaluate",
+          "gate": "evaluation.attention_maps", "load": "tasks", "load_data": "tasks",
           "preset": "presets", "search": "engine.search", "train": "engine.train"}
 __all__ = sorted(_HOMES)
 

@@ -40,17 +40,17 @@ def parser() -> argparse.ArgumentParser:
     def path(one: argparse.ArgumentParser, option: str, **more) -> None:
         one.add_argument(option, type=_path, **more)
 
-    def settings(one: argparse.ArgumentParser) -> None:
-        one.add_argument("--size", default="tiny", help="tiny, small or base")
-        one.add_argument("--data", default="synthetic", help="synthetic, or LAYOUT:DIR")
+    def settings(one: argparse.ArgumentParser, size: str | None = "tiny") -> None:
+        one.add_argument("--size", default=size, help="tiny (default), small or base")
+        one.add_argument("--data", help="synthetic (default), or LAYOUT:DIR")
         one.add_argument("--set", dest="changes", action="extend", nargs="+", default=[],
                          metavar="PART.FIELD=VALUE", help="change any field of the experiment")
 
     one = command("train", _train, "train a preset, or go on where its run stands")
-    one.add_argument("preset")
+    one.add_argument("preset", help="a design, or a config.json that holds a whole experiment")
     path(one, "--run", dest="folder", required=True, help="folder of the run")
-    one.add_argument("--seed", type=int, default=0)
-    settings(one)
+    one.add_argument("--seed", type=int)
+    settings(one, size=None)
     one = command("compare", _compare, "train designs × seeds and lay them side by side")
     one.add_argument("presets", nargs="+", help="designs; the last is compared with each other")
     path(one, "--out", dest="folder", required=True, help="folder of all runs")
@@ -136,17 +136,32 @@ def _printable(text: str) -> str:
 
 def _train(options):
     from reidlab.engine.train import train
-    from reidlab.presets import preset
-    experiment = preset(options.preset, options.size, seed=options.seed, **_changes(options))
-    report = train(experiment, options.folder)
+    report = train(_experiment(options), options.folder)
     if "stopped_at" in report:
         return report, (f"stopped at step {report['stopped_at']}; the same command goes on")
     return report, _table([report])
 
 
+def _experiment(options):
+    """A preset, or the experiment of a ``config.json``, with what the options change."""
+    from reidlab.config.changes import change, from_dict
+    from reidlab.files import read_json
+    from reidlab.presets import preset
+    changes = _changes(options)
+    if options.seed is not None:
+        changes["seed"] = options.seed
+    if not options.preset.endswith(".json"):
+        return preset(options.preset, options.size or "tiny", **changes)
+    if options.size:
+        raise ReidlabError(f"--size is part of {options.preset}; leave the option out")
+    raw = read_json(Path(options.preset))
+    held = raw.get("experiment", raw) if isinstance(raw, dict) else raw
+    return change(from_dict(held), {name.replace("__", "."): v for name, v in changes.items()})
+
+
 def _changes(options) -> dict:
     """What --data and --set change, with two underscores for a dot."""
-    changes = {"data__source": options.data}
+    changes = {"data__source": options.data} if options.data else {}
     for change in options.changes:
         name, equals, value = change.partition("=")
         if not equals or not name:

@@ -1,11 +1,14 @@
 """Change a config by dotted names, and bring it to and from plain data."""
 import dataclasses
 import difflib
+import logging
 import typing
 from dataclasses import replace
 
 from reidlab.config import EXPERIMENTS, Experiment, flatten
 from reidlab.errors import ReidlabError
+
+log = logging.getLogger(__name__)
 
 
 def change(experiment: Experiment, changes: dict) -> Experiment:
@@ -74,10 +77,10 @@ def to_dict(experiment: Experiment) -> dict:
 
 
 def from_dict(raw: dict) -> Experiment:
-    """The experiment of a ``config.json``.
+    """The experiment of a ``config.json``; a field that it lacks is newer and has its default.
 
     Raises:
-        ReidlabError: a field is missing, unknown or of the wrong type.
+        ReidlabError: a field is unknown or of the wrong type, or the name or size is missing.
     """
     def build(cls, values, path):
         if not isinstance(values, dict):
@@ -85,15 +88,20 @@ def from_dict(raw: dict) -> Experiment:
         hints = typing.get_type_hints(cls)
         hints = {field.name: hints[field.name] for field in dataclasses.fields(cls)}
         extra, missing = values.keys() - hints.keys(), hints.keys() - values.keys()
-        if extra or missing:
+        needed = {item.name for item in dataclasses.fields(cls)
+                  if item.default is item.default_factory is dataclasses.MISSING}
+        if extra or missing & needed:
             raise ReidlabError(
                 f"{path or 'config'}: " + "; ".join(
-                    f"{word} {', '.join(sorted(names))}"
-                    for word, names in (("unknown field", extra), ("missing field", missing))
+                    f"{word} {', '.join(sorted(names))}" for word, names in (
+                        ("unknown field", extra), ("missing field", missing & needed))
                     if names) + "; was it written by another version?")
+        for name in sorted(missing):
+            log.info("config has no %s%s, which is newer; its default is used", path, name)
         return cls(**{
             name: build(kind, values[name], f"{path}{name}.") if dataclasses.is_dataclass(kind)
-            else _fit(values[name], kind, f"{path}{name}") for name, kind in hints.items()})
+            else _fit(values[name], kind, f"{path}{name}")
+            for name, kind in hints.items() if name not in missing})
 
     if not isinstance(raw, dict):
         raise ReidlabError(f"config must be an object; got {raw!r:.60}")

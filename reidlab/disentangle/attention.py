@@ -73,12 +73,13 @@ class AttentionDisentangler(nn.Module):
             identity, cloth = id_norm(identity + read_by_id), cloth_norm(cloth + read_by_cloth)
         return identity, cloth
 
-    def forward(self, tokens: Tensor, want_maps: bool = False) -> DisentangledFeatures:
+    def forward(self, tokens: Tensor, want_maps: bool = False, gate: Tensor | None = None
+                ) -> DisentangledFeatures:
         """(B, N, D) → two (B, D), the gate (B, D), and maps (B, heads, N, N) on request: one for
-        each layer that weighs tokens, self layers first."""
+        each layer that weighs tokens, self layers first. `gate` replaces the learned one."""
         maps = {"identity": [], "cloth": []} if want_maps else None
         identity, cloth = self.branches(tokens, maps)
         pooled = self.identity_pool(identity), self.cloth_pool(cloth)
-        return self.gate(*pooled)._replace(maps=maps)
+        return self.gate(*pooled, gate)._replace(maps=maps)
 
 

@@ -57,6 +57,11 @@ class GatedDisentangler(nn.Module):
             "multihead": lambda: nn.Sequential(nn.Linear(2 * dim, 8), _Spread(dim)),
         }[kind]()
 
-    def forward(self, identity: Tensor, cloth: Tensor) -> DisentangledFeatures:
-        gate = self.to_gate(torch.cat([identity, cloth], dim=-1)).sigmoid()  # (B, D)
+    def forward(self, identity: Tensor, cloth: Tensor, gate: Tensor | None = None
+                ) -> DisentangledFeatures:
+        """(B, D) twice → both parts; `gate`, which broadcasts to (B, D), replaces the learned."""
+        if gate is None:
+            gate = self.to_gate(torch.cat([identity, cloth], dim=-1)).sigmoid()  # (B, D)
+        gate = torch.as_tensor(gate, dtype=identity.dtype, device=identity.device
+                               ).expand(identity.shape)
         return DisentangledFeatures(gate * identity, (1 - gate) * cloth, gate)

@@ -46,7 +46,7 @@ class ProjectionDisentangler(nn.Module):
     Source: note 001 §2.5, §2.11.1.
     """
 
-    def __init__(self, config: Disentangle, dim: int):
+    def __init__(self, config: Disentangle, dim: int, grid: tuple[int, int] = (6, 3)):
         super().__init__()
         self.pool = build_pooling(config.pooling, dim)
         self.identity = self.identity_network(dim)
@@ -73,7 +73,7 @@ class MergedDisentangler(ProjectionDisentangler):
 
     WIDTHS = (512, MERGED_WIDTH)
 
-    def __init__(self, config: Disentangle, dim: int):
+    def __init__(self, config: Disentangle, dim: int, grid: tuple[int, int] = (6, 3)):
         super().__init__(config, dim)
         self.identity_width = self.WIDTHS[-1]
 

@@ -16,7 +16,7 @@ class QueryDisentangler(nn.Module):
     cross-attention layer already makes clothing fully readable from identity.
     """
 
-    def __init__(self, config: Disentangle, dim: int):
+    def __init__(self, config: Disentangle, dim: int, grid: tuple[int, int] = (6, 3)):
         super().__init__()
         self.identity_width = dim
         self.identity, self.cloth = (QueryPool(dim, config.heads, config.dropout) for _ in range(2))

@@ -6,7 +6,7 @@ from reidlab.errors import ReidlabError
 from reidlab.files import write_json
 from reidlab.runs.folder import RunFolder
 from reidlab.runs.provenance import provenance
-from reidlab.tasks import TASKS, load
+from reidlab.tasks import TASKS, load, load_data
 
 
 def evaluate(run_dir: str | Path, data=None) -> dict:
@@ -26,7 +26,7 @@ def evaluate(run_dir: str | Path, data=None) -> dict:
     run = RunFolder(run_dir)
     experiment, model = run.experiment(), load(run_dir)
     task = TASKS[experiment.task]
-    data = data or task.load(experiment.data, (experiment.image.height, experiment.image.width))
+    data = data or load_data(experiment)
     trained_on, found = run.fingerprint(), fingerprint(data)
     if trained_on not in (None, found):
         raise ReidlabError(

@@ -11,41 +11,38 @@ from pathlib import Path
 
 import torch
 
-from reidlab.config import Experiment, flatten
+from reidlab.config import Experiment
+from reidlab.config.changes import to_dict
 from reidlab.data.loading import with_absolute_source
 from reidlab.errors import ReidlabError
-from reidlab.presets import preset
+from reidlab.files import write_json
 from reidlab.runs.folder import RunFolder
 from reidlab.tasks import refuse_unbuildable
 
-CALLED = ("name", "size", "seed", "data.source")  # handed over by options of their own
 
 def launch(experiment: Experiment, run_dir: str | Path, threads: int | None = None
            ) -> subprocess.Popen:
     """Start, or resume, training as ``python -m reidlab train`` in its own session.
 
     Args:
-        experiment: made from a preset; what differs from the preset is handed over field by field.
+        experiment: any; it is handed over as ``NAME.json`` beside the run.
         run_dir: folder of the run; what the process says goes to ``NAME.log`` beside it.
         threads: CPU threads of the process; None leaves it to torch.
 
     Raises:
         ReidlabError: there is no room or no right to write.
     """
-    plain = flatten(preset(experiment.name, experiment.size))
-    changed = [f"--set={name}={value}" for name, value in flatten(experiment).items()
-               if value != plain[name] and name not in CALLED]
     run = RunFolder(run_dir)
     if run.writer() is None:  # a request to stop what no longer runs is ignored
         run.forget_stop()
     limit = {"OMP_NUM_THREADS": str(threads)} if threads else {}
     try:
         run.path.parent.mkdir(parents=True, exist_ok=True)
+        asked = run.path.with_name(f"{run.path.name}.json")
+        write_json(asked, to_dict(experiment))
         with open(_log_file(run.path), "ab") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "reidlab", "train", experiment.name, "--run", str(run.path),
-                 "--size", experiment.size, "--seed", str(experiment.seed),
-                 "--data", experiment.data.source, *changed],
+                [sys.executable, "-m", "reidlab", "train", str(asked), "--run", str(run.path)],
                 stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
                 env=os.environ | limit)
     except OSError as fault:

@@ -87,3 +87,31 @@ def mass_inside(patches: np.ndarray, parts: np.ndarray, which: tuple[int, ...]) 
     share, seen = share.numpy(), inside.flatten(1).any(dim=1).numpy()
     mass = (patches * share).sum(axis=(1, 2)) / patches.sum(axis=(1, 2))
     return float(mass[seen].mean()), float(share.mean(axis=(1, 2))[seen].mean())
+
+
+def attention(model, images: np.ndarray) -> dict[str, Tensor]:
+    """Every attention map of some images, by a model that is left as it was.
+
+    Args:
+        model: a `TextImageModel`.
+        images: (B, H, W, 3) uint8.
+
+    Returns:
+        ``encoder`` (layers, B, heads, N, N), and ``identity`` and ``cloth`` (B, heads, Q, N) for
+        designs whose branches have attention.
+    """
+    return {"encoder": encoder_maps(model, images)} | branch_maps(model, images)
+
+
+@torch.inference_mode()
+def gate(model, images: np.ndarray) -> np.ndarray | None:
+    """(B, D) fraction of each channel that identity gets; None for a design without a gate.
+
+    Args:
+        model: a `TextImageModel`; it is left as it was.
+        images: (B, H, W, 3) uint8.
+    """
+    device = model.visual_encoder.device
+    with evaluating(model):
+        found = model.image_features(to_tensor(images).to(device))[0].gate
+    return None if found is None else found.float().cpu().numpy()

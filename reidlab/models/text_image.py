@@ -14,6 +14,7 @@ from transformers import BertTokenizer
 
 from reidlab.config import TextImageExperiment
 from reidlab.disentangle import build_disentangler
+from reidlab.disentangle.attention import AttentionDisentangler
 from reidlab.disentangle.gate import DisentangledFeatures
 from reidlab.disentangle.projection import ReversedProjection
 from reidlab.encoders.bert import TextEncoder, train_tokenizer
@@ -116,18 +117,31 @@ class TextImageModel(nn.Module):
                  "absent" if self.scale is None else f"{SCALE:.4f}")
 
     # the two ways in, used by training and retrieval alike -----------------------------------
-    def image_features(
-        self, image: Tensor, want_maps: bool = False
-    ) -> tuple[DisentangledFeatures, Tensor]:
-        """Pooled identity and clothing features (B, D), and the tokens (B, N, D)."""
+    def image_features(self, image: Tensor, want_maps: bool = False, gate: Tensor | None = None
+                       ) -> tuple[DisentangledFeatures, Tensor]:
+        """Pooled identity and clothing features (B, D), and the tokens (B, N, D).
+
+        Args:
+            image: (B, 3, H, W) in [-1, 1].
+            want_maps: keep the attention maps.
+            gate: fraction of each channel that identity gets, in place of the learned gate; it
+                broadcasts to (B, D).
+
+        Raises:
+            ReidlabError: `gate` for a design without one.
+        """
         if image.dim() == 5:  # (B, 3, H, W, 1), as some loaders of the notes give it
             image = image.squeeze(-1)
         tokens = self.visual_encoder(image).last_hidden_state
-        return self.disentangle(tokens, want_maps), tokens
+        if gate is None:
+            return self.disentangle(tokens, want_maps), tokens
+        if not isinstance(self.disentangle, AttentionDisentangler):
+            raise ReidlabError(f"{type(self.disentangle).__name__} has no gate to set; use a "
+                               "design with disentangle.name=attention")
+        return self.disentangle(tokens, want_maps, gate), tokens
 
-    def embed(
-        self, parts: DisentangledFeatures, concept_erasure: bool = True
-    ) -> tuple[Tensor, Tensor]:
+    def embed(self, parts: DisentangledFeatures, concept_erasure: bool = True
+              ) -> tuple[Tensor, Tensor]:
         """Pooled features → identity and clothing embeddings, (B, 256) each, unit norm.
 
         Args:

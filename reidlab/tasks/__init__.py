@@ -20,6 +20,8 @@ CLASSIFIERS = ("model.id_classifier.weight", "model.classifier.weight")
 def build(experiment: Experiment, classes: int | None = None, tokenizer=None) -> nn.Module:
     """The untrained model of an experiment; its seed fixes every weight.
 
+    It seeds torch's global generator; `load` leaves that as it was.
+
     Args:
         experiment: what to build.
         classes: training identities C; when not given, 8000 as in the notes, or the 395 of
@@ -28,6 +30,23 @@ def build(experiment: Experiment, classes: int | None = None, tokenizer=None) ->
             on a sample of the synthetic world's captions.
     """
     return TASKS[experiment.task].build(experiment, classes, tokenizer)
+
+
+def load_data(source: Experiment | str | Path):
+    """Three splits of an experiment, or of the experiment of a run.
+
+    Args:
+        source: an experiment, or the folder of a run.
+
+    Returns:
+        ``train``, ``val`` and ``test``; of a visible-infrared experiment each has two modalities.
+
+    Raises:
+        ReidlabError: no run there, or data that cannot be used.
+    """
+    experiment = source if isinstance(source, Experiment) else RunFolder(source).experiment()
+    size = (experiment.image.height, experiment.image.width)
+    return TASKS[experiment.task].load(experiment.data, size)
 
 
 def load(run_dir: str | Path) -> Any:
@@ -40,8 +59,9 @@ def load(run_dir: str | Path) -> Any:
     experiment = run.experiment()
     tensors, _ = checkpoint.read(run.best)
     classes = next((tensors[name].shape[0] for name in CLASSIFIERS if name in tensors), None)
-    model = build(experiment, classes,
-                  TASKS[experiment.task].tokenizer(experiment, run.tokenizer))
+    tokenizer = TASKS[experiment.task].tokenizer(experiment, run.tokenizer)
+    with torch.random.fork_rng(devices=[]):  # building seeds torch's global generator
+        model = build(experiment, classes, tokenizer)
     checkpoint.restore(run.best, {"model": model})
     return model.eval()
 
