@@ -19,6 +19,7 @@ run: .venv/ready
 
 test: .venv/ready-test
 	$(BIN)/ruff check .
+	$(BIN)/mypy
 	$(PYTEST)
 
 fast: .venv/ready-test

@@ -3,6 +3,7 @@ import dataclasses
 import statistics
 import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -15,6 +16,7 @@ from reidlab.fusion import TOKEN_FUSIONS
 from reidlab.fusion.selective_scan import linear_recurrence
 from reidlab.presets import preset
 from reidlab.synthetic.world import World
+from reidlab.tables import grid
 from reidlab.tasks import build
 
 
@@ -79,7 +81,7 @@ def bench(rounds: int = 7) -> list[dict]:
     decay, drive = torch.rand(256, 8, 256, 16), torch.randn(256, 8, 256, 16)
     add("a scan of 256 steps", ("all at once", lambda: linear_recurrence(decay, drive)),
         ("step by step", lambda: step_by_step(decay, drive)))
-    model = build(change(experiment, {"text.max_length": 100}), 10).eval()
+    model: Any = build(change(experiment, {"text.max_length": 100}), 10).eval()
     said = ["A tall man with red hair, wearing a blue coat and black jeans."] * 64
     add("64 captions", ("padded to 64 tokens", lambda: model.text_encoder(said, length=64)),
         ("padded to 100 tokens", lambda: model.text_encoder(said, length=100)))
@@ -101,8 +103,6 @@ def step_by_step(decay: torch.Tensor, drive: torch.Tensor) -> torch.Tensor:
 
 def markdown(found: list[dict]) -> str:
     """One row a comparison."""
-    lines = ["| what | first | second | first (ms) | second (ms) | second / first |",
-             "| --- | --- | --- | --- | --- | --- |"]
-    lines += [f"| {row['what']} | {row['first']} | {row['second']} | {1e3 * row['first_s']:.1f} | "
-              f"{1e3 * row['second_s']:.1f} | {row['ratio']:.2f} |" for row in found]
-    return "\n".join(lines)
+    return grid(["what", "first", "second", "first (ms)", "second (ms)", "second / first"], [
+        [row["what"], row["first"], row["second"], f"{1e3 * row['first_s']:.1f}",
+         f"{1e3 * row['second_s']:.1f}", f"{row['ratio']:.2f}"] for row in found])

@@ -8,9 +8,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from reidlab.batches.text_image import Batches
-from reidlab.config import TextImageExperiment
 from reidlab.data.loading import load_text_image
 from reidlab.engine.optim import build_optimizer
 from reidlab.engine.train import keep_freed_memory
@@ -74,10 +74,11 @@ def measure(seconds: float) -> float:
     return (time.perf_counter() - began) / count
 
 
-def training_step(experiment: TextImageExperiment) -> Callable:
+def training_step(experiment: Any) -> Callable:
     """A call that does a forward and a backward pass and an optimizer step on a fixed batch."""
     data = load_text_image(experiment.data, (experiment.image.height, experiment.image.width))
-    batch, model = Batches(data.train, experiment)(0), build(experiment, data.classes)
+    batch = Batches(data.train, experiment)(0)
+    model: Any = build(experiment, data.classes)
     tokens = model.text_encoder.tokens
     loss = TextImageLoss(experiment.loss, model.text_encoder.dim, experiment.heads.embedding,
                      model.identity_width, data.classes, len(tokens.tokenizer))

@@ -8,7 +8,7 @@ import reidlab
 
 ROOT = Path(reidlab.__file__).parent
 ORDER = [  # a module imports only from its own level or from one further up
-    {"errors", "places", "threads", "synthetic"}, {"files"}, {"config"},
+    {"errors", "places", "tables", "threads", "synthetic"}, {"files"}, {"config"},
     {"presets", "runs", "data", "plots", "expansion"}, {"batches", "encoders"},
     {"disentangle", "fusion"}, {"models", "losses"}, {"evaluation"}, {"tasks"}, {"engine"},
     {"notebook", "notebook_runner", "doctor", "widgets"}, {"beside"}, {"bench"},

@@ -37,7 +37,7 @@ def failing(capsys, *arguments):
     (["train", "corrected", "--set", "training.lrr=1"], "near matches: training.lr"),
     (["train", "corrected", "--set", "training.lr"], "part.field=value"),
     (["train", "corrected", "--data", "cuhk-pedes:/no/such"], "no data folder"),
-    (["train", "corrected", "--data", "imagenet"], "known: drawn"),
+    (["train", "corrected", "--data", "imagenet"], "known: synthetic"),
 ])
 def test_wrong_training_requests(capsys, tmp_path, arguments, says):
     assert says in failing(capsys, *arguments, "--run", str(tmp_path / "run"))

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from reidlab.config import flatten
+from reidlab.config import Training, flatten
 from reidlab.config.changes import change, from_dict, to_dict
 from reidlab.errors import ReidlabError
 from reidlab.presets import PRESETS, SIZES, preset
@@ -53,12 +53,25 @@ def test_unknown_presets_and_sizes_are_listed():
 def test_a_config_of_another_version_is_named(damage):
     raw = to_dict(preset("corrected"))
     if damage == "missing":
-        del raw["training"]["lr"]
+        raw["training"]["learning_rate"] = raw["training"].pop("lr")  # as another version had it
     elif damage == "extra":
         raw["training"]["speed"] = 1
     else:
         raw["training"] = 5
     with pytest.raises(ReidlabError, match="training"):
+        from_dict(raw)
+
+
+def test_a_field_that_is_newer_than_a_config_has_its_default(caplog):
+    """A new field never makes an old run unloadable."""
+    raw = to_dict(preset("corrected"))
+    del raw["training"]["lr"], raw["loss"]["weights"]["itm"]
+    with caplog.at_level("INFO"):
+        found = from_dict(raw)
+    assert found.training.lr == Training().lr and found.loss.weights.itm == 0
+    assert "config has no training.lr, which is newer" in caplog.text
+    del raw["size"]
+    with pytest.raises(ReidlabError, match="config: missing field size"):
         from_dict(raw)
 
 

@@ -189,7 +189,7 @@ def test_the_readmes_show_the_committed_run_and_every_notebook(name):
     for table in headline(reports).split("\n\n"):
         assert table in readme
     for table in markdown(reports).split("\n\n"):
-        assert table in (FIGURES.parent / "docs" / "run.md").read_text()
+        assert table in (FIGURES.parent / "docs" / "results.md").read_text()
     assert [f.name for f in NOTEBOOKS] == re.findall(r"\(notebooks/(\w+\.ipynb)\) \|", readme)
     for figure in re.findall(r"\((figures/[^)]+)\)", readme):
         assert (FIGURES.parent / figure).exists(), figure

@@ -77,7 +77,7 @@ OTHER = {  # a second value where the first is a name
     "data.negatives": "similar",
     "image.height": 112,
     "image.width": 64,
-    "image.patch": 48,
+    "image.patch": 8,
     "image.dim": 256,
     "text.dim": 64,
     "text.max_length": 8,
@@ -91,19 +91,22 @@ OTHER = {  # a second value where the first is a name
     "data.mismatched_fraction": 0.5,
     "data.flip": 0.0,
     "loss.adversary": 0.25,
+    "loss.label_smoothing": 0.3,
+    "loss.itm_start": 0.9,
 }
 
 
 def observe(experiment):
     """Everything an experiment fixes, as plain numbers: batch, model, losses, optimizer."""
     data = load_text_image(experiment.data, (experiment.image.height, experiment.image.width))
-    batch = Batches(data.train, experiment)(1, progress=0.65)
+    model = build(experiment, data.classes)
+    loss = TextImageLoss(experiment.loss, model.text_encoder.dim, experiment.heads.embedding,
+                         model.identity_width, data.classes,
+                         len(model.text_encoder.tokens.tokenizer))
+    batch = Batches(data.train, experiment)(1, hard_negatives=loss.needs_negatives(1, 0.65))
     seen = [len(data.train.records), len(data.val.records), len(data.test.records),
             batch.image.shape, batch.image.sum().item(), batch.pid.tolist(), batch.cloth_text]
-    model = build(experiment, data.classes)
     seen.append([tuple(p.shape) for p in model.state_dict().values()])
-    loss = TextImageLoss(experiment.loss, model.text_encoder.dim, experiment.heads.embedding,
-                     model.identity_width, data.classes, len(model.text_encoder.tokens.tokenizer))
     parameters = [p for p in (*model.parameters(), *loss.parameters()) if p.requires_grad]
     seen += [len(parameters), loss.controller is None]
     optimizer = build_optimizer(experiment.training, parameters)

@@ -24,7 +24,7 @@ ELSEWHERE = {  # fields whose effect another test shows, or that only other mach
     "training.validate_every": "tests/engine/test_loop.py",
     "training.checkpoint_every": "tests/engine/test_resuming.py",
     "training.max_grad_norm": "tests/engine/test_loop.py",
-    "scoring.reciprocal": "tests/evaluation/test_cross_modality.py",
+    "scoring.reciprocal": "tests/evaluation/test_visible_infrared.py",
 }
 SMALL = {
     "data.people": 16,
@@ -49,6 +49,7 @@ BASE = {  # a field is looked at where the component that reads it is in use
     "loss.weights.cpm": {"loss.metric_from": 0.0},
     "loss.weights.patches": {"data.aligned_until": 0.9},
     "loss.temperature": {"loss.weights.contrast": 1.0},
+    "stages.backbone": {"loss.weights.patches": 0.0, "image.stem": False, "image.dim": 256},
     "stages.resnet": {
         "stages.backbone": "resnet",
         "image.dim": 256,
@@ -62,7 +63,7 @@ BASE = {  # a field is looked at where the component that reads it is in use
 OTHER = {  # a second value where the first is a name or twice it makes no sense
     "image.height": 128,
     "image.width": 64,
-    "image.patch": 48,
+    "image.patch": 8,
     "image.dim": 64,
     "image.layers": 8,
     "image.activation": "gelu",
@@ -77,7 +78,8 @@ OTHER = {  # a second value where the first is a name or twice it makes no sense
     "expansion.drop": 0.6,
     "loss.orthogonality": "patches",
     "loss.metric_from": 0.1,
-    "loss.contrast_over": "kinds",
+    "loss.contrast_over": "cross_modality",
+    "loss.label_smoothing": 0.3,
     "stages.pooling": "mean",
     "stages.retrieve": "both",
     "stages.embeddings": 2,

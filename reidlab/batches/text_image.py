@@ -67,7 +67,7 @@ class Sampler:
         self.pids = split.pids
         _, self.labels = np.unique(self.pids, return_inverse=True)
         self.outfits = split.outfits
-        self.wardrobes = defaultdict(lambda: defaultdict(list))
+        self.wardrobes: dict[int, dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
         for k, (pid, outfit) in enumerate(zip(self.pids, self.outfits, strict=True)):
             self.wardrobes[pid][outfit].append(k)
         self.people = sorted(self.wardrobes)
@@ -94,7 +94,7 @@ class Sampler:
         rng = np.random.default_rng([self.seed, 1, number])
         if self.data.images_per_person == 1:
             return rng.permutation(self.rows) % len(self.split.records)
-        picks = []
+        picks: list[int] = []
         while len(picks) < self.batches_per_pass * self.batch_size:
             for p in rng.permutation(len(self.people)):
                 picks.extend(self._outfits_first(self.wardrobes[self.people[p]], rng))
@@ -130,7 +130,6 @@ class Sampler:
         raise ReidlabError("no fitting other clothing caption in the training split; "
                            "set data.mismatched_fraction=0")
 
-
     def _other(self, own: str, rng: np.random.Generator) -> tuple[int, int]:
         """A picture and one of its captions: any, or one that nearly fits `own`."""
         near = self._similar.near(own) if self._similar and own else []
@@ -152,25 +151,23 @@ class Batches:
     def __init__(self, split: Split, experiment: TextImageExperiment):
         self.split, self.data, self.seed = split, experiment.data, experiment.seed
         self.sampler = Sampler(split, self.data, experiment.training.batch_size, self.seed)
-        self.matching = experiment.loss if experiment.loss.weights.itm else None
 
     def __call__(self, step: int, shard: slice = slice(None), device="cpu",
-                 progress: float = 1.0) -> Batch:
+                 hard_negatives: bool = False) -> Batch:
         """The batch of one step.
 
         Args:
             step: from 0.
             shard: which rows' pictures to load.
             device: where tensors go.
-            progress: share of training done; negative texts come when ``itm_start`` is reached.
+            hard_negatives: choose a wrong description for each row, too.
         """
         rows, records = self.sampler.pick(step), self.split.records
         pictures, described = [r[0] for r in rows], [r[2] for r in rows]
         images = self.split.images[pictures[shard]]
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
         negative_text = None
-        if (self.matching and progress >= self.matching.itm_start
-                and step % self.matching.itm_every == 0):
+        if hard_negatives:
             negative_text = self._hard_negatives(step, pictures, described, rows)
         return Batch(
             negative_text=negative_text,
@@ -181,7 +178,6 @@ class Batches:
             outfit=torch.from_numpy(self.sampler.outfits[pictures]).to(device),
             cloth_outfit=torch.from_numpy(self.sampler.outfits[described]).to(device),
             is_matched=torch.tensor([r[0] == r[2] for r in rows], device=device))
-
 
     def _hard_negatives(self, step: int, pictures: list, described: list, rows: list) -> list[str]:
         records, rng = self.split.records, np.random.default_rng([self.seed, 3, step])

@@ -58,7 +58,7 @@ class VisibleInfraredBatches:
         self.pair, self.data, self.seed = pair, experiment.data, experiment.seed
         self.per_person, self.batch_size = self.data.images_per_person, (
             experiment.training.batch_size)
-        self.piles = [defaultdict(list), defaultdict(list)]
+        self.piles: list[dict[int, list[int]]] = [defaultdict(list), defaultdict(list)]
         for pile, split in zip(self.piles, (pair.visible, pair.infrared), strict=True):
             for k, record in enumerate(split.records):
                 pile[record.pid].append(k)
@@ -84,7 +84,7 @@ class VisibleInfraredBatches:
         number, k = divmod(step, self.batches_per_pass)
         order = np.random.default_rng([self.seed, 11, number]).permutation(len(self.people))
         rng = np.random.default_rng([self.seed, 12, step])
-        chosen = ([], [], [])
+        chosen: tuple[list[int], list[int], list[int]] = ([], [], [])
         for n in order[k * self.people_a_batch:(k + 1) * self.people_a_batch]:
             pid = self.people[n]
             visible, infrared = (self._draw(pile[pid], rng) for pile in self.piles)
@@ -117,9 +117,9 @@ class VisibleInfraredBatches:
             hide = torch.Generator().manual_seed(self.seed * 1_000_003 + 2 * step + kind)
             both.append(random_erasing(image, self.data.random_erasing, hide))
         both[0] = exchange_channels(both[0], self.data.channel_exchange, hide)
-        labels = torch.tensor(labels + labels, device=device)
+        names = torch.tensor(labels + labels, device=device)
         return VisibleInfraredBatch(
-            both[0].to(device), both[1].to(device), labels, self._aligned(progress)
+            both[0].to(device), both[1].to(device), names, self._aligned(progress)
         )
 
     def _aligned(self, progress: float) -> bool:

@@ -4,20 +4,23 @@ import difflib
 import logging
 import typing
 from dataclasses import replace
+from typing import Any, TypeVar
 
 from reidlab.config import EXPERIMENTS, Experiment, flatten
 from reidlab.errors import ReidlabError
 
 log = logging.getLogger(__name__)
+E = TypeVar("E", bound=Experiment)
 
 
-def change(experiment: Experiment, changes: dict) -> Experiment:
+def change(experiment: E, changes: dict) -> E:
     """A copy with dotted fields replaced; values may be given as text.
 
     Raises:
         ReidlabError: an unknown field (the nearest names are listed) or an unfit value.
     """
-    known, parts = flatten(experiment), {}
+    known = flatten(experiment)
+    parts: dict[str, Any] = {}
     for name, value in changes.items():
         if name not in known:
             near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)

@@ -122,7 +122,7 @@ def _check_fields(config, prefix: str) -> None:
 
 def flatten(config, prefix: str = "") -> dict:
     """``{"training.lr": 1e-4, …}``: every leaf of a config under its dotted name."""
-    flat = {}
+    flat: dict[str, Any] = {}
     for item in fields(config):
         value = getattr(config, item.name)
         name = f"{prefix}{item.name}"

@@ -12,6 +12,7 @@ from reidlab.data.side_file import SIDE_FILE, read_side_file
 from reidlab.data.text_image import Layout, layout, read_rows, row_fault
 from reidlab.data.visible_infrared import ByModality, infrared_layout
 from reidlab.errors import ReidlabError
+from reidlab.tables import grid
 
 
 @dataclass(frozen=True)
@@ -68,9 +69,9 @@ def _text_image(name: str, folder: Path) -> dict:
         problems.append(refusal(annotation.name, fault))
     for number, row in enumerate(rows):
         where = f"{annotation.name}, record {number}"
-        fault = row_fault(known, row, annotation, side)
-        if fault:
-            problems.append(Problem(where, fault, "fetch the annotation and the pictures again, or "
+        wrong = row_fault(known, row, annotation, side)
+        if wrong:
+            problems.append(Problem(where, wrong, "fetch the annotation and the pictures again, or "
                                     "remove the record"))
             continue
         sound.append((where, row))
@@ -128,7 +129,8 @@ def _pictures(known: Layout, folder: Path, sound: list) -> list[Problem]:
 
 def _records(known: Layout, sound: list) -> list[Problem]:
     """Pictures named twice, people in two splits."""
-    problems, first, splits = [], {}, defaultdict(set)
+    problems, splits = [], defaultdict(set)
+    first: dict[str, str] = {}
     for where, row in sound:
         path = row[known.path]
         if path in first:
@@ -149,7 +151,7 @@ def in_two_splits(splits: dict[int, set[str]]) -> list[Problem]:
 def _captions(sound: list) -> list[Problem]:
     """Captions shared between people, and dirt in them."""
     problems, said = [], defaultdict(set)
-    dirty = Counter()
+    dirty: Counter[str] = Counter()
     for where, row in sound:
         for caption in row["captions"]:
             said[caption.strip().lower()].add(row["id"])
@@ -238,13 +240,11 @@ def markdown(found: dict, most: int = 20) -> str:
     """Counts and problems for reading."""
     counted = [name for row in found["counts"].values() for name in row["published"]]
     names = list(dict.fromkeys(counted))
+    rows = [[split, *(str(row[name]) for name in names),
+             " / ".join("–" if v is None else str(v) for v in row["published"].values())]
+            for split, row in found["counts"].items()]
     lines = [f"{found['layout']}: {found['annotation']}", "",
-             "| " + " | ".join(["split", *names, "published"]) + " |",
-             "| " + " | ".join(["---"] * (len(names) + 2)) + " |"]
-    for split, row in found["counts"].items():
-        published = " / ".join("–" if v is None else str(v) for v in row["published"].values())
-        cells = [split, *(str(row[name]) for name in names), published]
-        lines.append("| " + " | ".join(cells) + " |")
+             grid(["split", *names, "published"], rows)]
     problems = found["problems"]
     lines += ["", f"{len(problems)} problems" + ("" if problems else ": none found")]
     lines += [f"- {p['where']}: {p['what']}; {p['fix']}" for p in problems[:most]]

@@ -24,13 +24,14 @@ def numbers(file: Path) -> list[int]:
     Raises:
         MissingPath: no list; ReidlabError: file and line that hold anything else.
     """
-    found = []
+    found: list[int] = []
     for where, line in _lines(file):
         for word in line.replace(",", " ").split():
-            found.append(number(word))
-            if found[-1] is None:
+            value = number(word)
+            if value is None:
                 raise ReidlabError(f"{where} must hold numbers divided by commas, each below 2^63; "
                                    f"got {word!r:.{MOST_SHOWN}}; fix the list or fetch it again")
+            found.append(value)
     if not found:
         raise ReidlabError(f"{file} must hold numbers divided by commas; got nothing; fetch it "
                            "again")

@@ -32,8 +32,7 @@ def pack(paths: list[Path], size: tuple[int, int]) -> np.ndarray:
 
 def pack_synthetic(images: "SyntheticImages", size: tuple[int, int]) -> np.ndarray:
     """(N, H, W, 3) uint8 of synthetic pictures, rendered once and kept in the cache folder."""
-    world = images.draw.__self__
-    spec = json.dumps([PACKING, world.seed, size, images.draw.__name__, images.keys])
+    spec = json.dumps([PACKING, images.world.seed, size, images.draw.__name__, images.keys])
     return _packed(spec, images, size)
 
 
@@ -63,7 +62,7 @@ def _identities(paths: list[Path]) -> list[list]:
     return found
 
 
-def _packed(spec: str, source: Dataset, size: tuple[int, int]) -> np.ndarray:
+def _packed(spec: str, source: "SyntheticImages | _Files", size: tuple[int, int]) -> np.ndarray:
     """(N, H, W, 3) uint8, memory-mapped from the cache; made by all cores when absent."""
     file, shape = cache_path(spec), (len(source), *size, 3)
     kept = _kept(file, shape)
@@ -135,7 +134,7 @@ class SyntheticImages(Dataset):
 
     def __init__(self, world: World, keys: list, infrared: bool = False):
         self.draw = world.infrared_picture if infrared else world.picture
-        self.keys = keys
+        self.world, self.keys = world, keys
 
     def __len__(self):
         return len(self.keys)

@@ -3,11 +3,11 @@ from collections.abc import Collection
 from pathlib import Path
 
 from reidlab.data.folders import require_folder, resolved
-from reidlab.data.text_image import LAYOUTS
-from reidlab.data.visible_infrared import INFRARED_LAYOUTS
+from reidlab.data.text_image import LAYOUTS, Layout
+from reidlab.data.visible_infrared import INFRARED_LAYOUTS, InfraredLayout
 from reidlab.errors import ReidlabError
 
-ALL = LAYOUTS | INFRARED_LAYOUTS
+ALL: dict[str, Layout | InfraredLayout] = {**LAYOUTS, **INFRARED_LAYOUTS}
 
 
 def source_of(text: str, layouts: Collection[str] = ALL) -> tuple[str, Path]:

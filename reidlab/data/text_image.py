@@ -3,6 +3,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from PIL import Image
 
@@ -14,6 +15,8 @@ from reidlab.data.splits import held_out, refuse_shared_people, refuse_too_littl
 from reidlab.data.untrusted import broken_text, is_id, path_fault, shown
 from reidlab.errors import MissingPath, ReidlabError
 from reidlab.files import read_json
+
+LastIds = tuple[str, tuple[int, int, int]]  # a file without splits; last id of train, val, test
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Layout:
     captions: int | None
     splits: tuple[str, ...]
     sizes: dict[str, tuple[int, int, int]]
-    without_splits: tuple[str, tuple[int, int, int]] | None = None
+    without_splits: LastIds | None = None
 
     def find(self, folder: Path) -> Path:
         """The annotation file of a folder.
@@ -57,11 +60,15 @@ class Layout:
         """Whether this annotation file has a ``split`` field."""
         return self.without_splits is None or annotation.name != self.without_splits[0]
 
+    @property
+    def _last_ids(self) -> LastIds:
+        return cast(LastIds, self.without_splits)  # only such a layout has records without a split
+
     def split_of(self, row: dict) -> str:
         """The split of a sound record."""
         if "split" in row:
             return row["split"]
-        train, val, _ = self.without_splits[1]
+        train, val, _ = self._last_ids[1]
         return "train" if row["id"] <= train else "val" if row["id"] <= val else "test"
 
     def fault(self, row, images: Path, has_splits: bool) -> str | None:
@@ -79,9 +86,9 @@ class Layout:
             return fault
         if (has_splits or "split" in row) and row.get("split") not in self.splits:
             return f"split must be one of {', '.join(self.splits)}; got {shown(row.get('split'))}"
-        if "split" not in row and not 1 <= pid <= self.without_splits[1][2]:
-            return (f"id {pid} is outside 1 to {self.without_splits[1][2]}, and "
-                    f"{self.without_splits[0]} has no splits")
+        if "split" not in row and not 1 <= pid <= self._last_ids[1][2]:
+            return (f"id {pid} is outside 1 to {self._last_ids[1][2]}, and "
+                    f"{self._last_ids[0]} has no splits")
         if not os.path.isfile(images / path):
             return f"no picture {path}"
         return None
@@ -139,7 +146,8 @@ def read(name: str, folder: Path) -> tuple[Path, dict[str, list[Record]]]:
     known = layout(name)
     annotation, images = known.find(folder), folder / "imgs"
     rows, side = read_rows(annotation), read_side_file(folder)
-    splits, problems = {name: [] for name in SPLITS}, []
+    splits: dict[str, list[Record]] = {name: [] for name in SPLITS}
+    problems: list[str] = []
     for number, row in enumerate(rows):
         fault = row_fault(known, row, annotation, side)
         if fault:

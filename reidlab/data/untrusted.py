@@ -3,6 +3,7 @@ import json
 import os
 import re
 from pathlib import PurePosixPath
+from typing import TypeGuard
 
 LARGEST = 2**63 - 1  # ids and labels become 64-bit integers
 LONGEST_NAME, LONGEST_PATH = 255, 4000  # bytes; the limits of common file systems
@@ -28,7 +29,7 @@ def broken_text(text: str) -> bool:
     return any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
-def is_id(value) -> bool:
+def is_id(value) -> TypeGuard[int]:
     """Whether a JSON value is an integer of 64 bits."""
     return (isinstance(value, int) and not isinstance(value, bool)
             and -LARGEST - 1 <= value <= LARGEST)

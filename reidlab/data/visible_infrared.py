@@ -1,8 +1,9 @@
 """SYSU-MM01, RegDB and LLCM: how they lie on disk, read and written."""
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import ClassVar
 
 from PIL import Image
 
@@ -20,6 +21,11 @@ from reidlab.data.untrusted import number
 from reidlab.errors import ReidlabError
 
 ByModality = tuple[list[Record], list[Record]]  # visible and infrared records
+
+
+def _pair(kinds: Iterable[list[Record]]) -> ByModality:
+    visible, infrared = kinds
+    return visible, infrared
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,7 @@ class SYSU:
         found = {}
         for split, file in self.lists(folder, trial).items():
             ids = numbers(file)
-            found[split] = tuple(
+            found[split] = _pair(
                 [record for camera in cameras for pid in ids
                  for record in self._pictures(folder, camera, pid)]
                 for cameras in (self.visible, self.infrared))
@@ -59,7 +65,8 @@ class SYSU:
 
     def write(self, splits: dict[str, ByModality], trial: int) -> tuple[dict, dict[str, str]]:
         """Where each record's picture goes, and the text of each list."""
-        where, count, known = {}, {}, _numbered(splits, first=1)
+        where, known = {}, _numbered(splits, first=1)
+        count: dict[tuple[int, int], int] = {}
         for kinds in splits.values():
             for records, cameras in zip(kinds, (self.visible, self.infrared), strict=True):
                 for record in records:
@@ -92,7 +99,7 @@ class RegDB:
     def read(self, folder: Path, trial: int) -> dict[str, ByModality]:
         """Records of train and test, as the lists have them."""
         lists = self.lists(folder, trial)
-        return {split: tuple(
+        return {split: _pair(
             [Record(path=line.path, pid=line.label, camid=camera)
              for line in labelled(lists[f"{split}_{kind}"])]
             for kind, camera in (("visible", 1), ("thermal", 2))) for split in ("train", "test")}
@@ -123,7 +130,7 @@ class LLCM:
     title = "LLCM"
     visible, infrared = tuple(range(1, 10)), (1, 2, 4, 5, 6, 7, 8, 9)
     people = {"train": 713, "test": 351}
-    pictures = {}
+    pictures: ClassVar[dict[str, tuple[int, int]]] = {}
     has_val = False
     suffix = ".jpg"
 
@@ -139,10 +146,10 @@ class LLCM:
             ReidlabError: a line that cannot be used, or a path without a person or a camera.
         """
         lists = self.lists(folder, trial)
-        train = tuple([self._listed(line) for line in labelled(lists[f"train_{kind}"])]
+        train = _pair([self._listed(line) for line in labelled(lists[f"train_{kind}"])]
                       for kind in ("vis", "nir"))
         ids = numbers(lists["test_id"])
-        test = tuple([Record(path=f"test_{kind}/cam{camera}/{pid:04d}/{file.name}", pid=pid,
+        test = _pair([Record(path=f"test_{kind}/cam{camera}/{pid:04d}/{file.name}", pid=pid,
                              camid=camera) for camera in cameras for pid in ids
                       for file in pictures_directly_in(
                           folder / f"test_{kind}" / f"cam{camera}" / f"{pid:04d}")]
@@ -181,10 +188,12 @@ class LLCM:
         return where, texts | {"idx/test_id.txt": ",".join(map(str, tested)) + "\n"}
 
 
-INFRARED_LAYOUTS = {"sysu-mm01": SYSU(), "regdb": RegDB(), "llcm": LLCM()}
+InfraredLayout = SYSU | RegDB | LLCM
+INFRARED_LAYOUTS: dict[str, InfraredLayout] = {
+    "sysu-mm01": SYSU(), "regdb": RegDB(), "llcm": LLCM()}
 
 
-def infrared_layout(name: str, folder: Path | None = None):
+def infrared_layout(name: str, folder: Path | None = None) -> InfraredLayout:
     """The layout called `name`, for the data set in `folder` where one is meant.
 
     Raises:
@@ -222,8 +231,8 @@ def read(name: str, folder: Path, trial: int = 1) -> dict[str, ByModality]:
     splits = known.read(folder, trial)
     if not known.has_val:
         chosen = held_out(known.title, {r.pid for kind in splits["train"] for r in kind})
-        splits["val"] = tuple([r for r in kind if r.pid in chosen] for kind in splits["train"])
-        splits["train"] = tuple([r for r in kind if r.pid not in chosen]
+        splits["val"] = _pair([r for r in kind if r.pid in chosen] for kind in splits["train"])
+        splits["train"] = _pair([r for r in kind if r.pid not in chosen]
                                 for kind in splits["train"])
     for split, kinds in splits.items():
         for kind, records in zip(("visible", "infrared"), kinds, strict=True):
@@ -262,7 +271,7 @@ def export(pairs: dict, folder: Path, name: str, trial: int = 1) -> int:
              for split, pair in pairs.items()}
     if not known.has_val:
         spare = kinds.pop("val")
-        kinds["train"] = tuple(a + b for a, b in zip(kinds["train"], spare, strict=True))
+        kinds["train"] = _pair(a + b for a, b in zip(kinds["train"], spare, strict=True))
     where, texts = known.write(kinds, trial)
     pictures = {r.path: image for pair in pairs.values() for split in (pair.visible, pair.infrared)
                 for r, image in zip(split.records, split.images, strict=True)}

@@ -77,7 +77,7 @@ class AttentionDisentangler(nn.Module):
                 ) -> DisentangledFeatures:
         """(B, N, D) → two (B, D), the gate (B, D), and maps (B, heads, N, N) on request: one for
         each layer that weighs tokens, self layers first. `gate` replaces the learned one."""
-        maps = {"identity": [], "cloth": []} if want_maps else None
+        maps: dict[str, list[Tensor]] | None = {"identity": [], "cloth": []} if want_maps else None
         identity, cloth = self.branches(tokens, maps)
         pooled = self.identity_pool(identity), self.cloth_pool(cloth)
         return self.gate(*pooled, gate)._replace(maps=maps)

@@ -105,7 +105,8 @@ class _Projected(nn.Module):
                                         self.in_proj.bias.chunk(3), strict=True):
             x = F.linear(source, weight, bias)
             projected.append(x.unflatten(-1, (self.heads, -1)).transpose(1, 2))
-        out, weights = self.weigh(*projected, need_weights)            # (B, H, N, D/H)
+        q, k, v = projected
+        out, weights = self.weigh(q, k, v, need_weights)               # (B, H, N, D/H)
         return self.out_proj(out.transpose(1, 2).flatten(2)), weights
 
     def weigh(self, q: Tensor, k: Tensor, v: Tensor, need_weights: bool):
@@ -127,6 +128,8 @@ class PerformerAttention(_Projected):
         dim: width D; heads: H.
         features: random features a head; the error falls with their square root.
     """
+
+    directions: Tensor
 
     def __init__(self, dim: int, heads: int, features: int = 64):
         super().__init__(dim, heads)

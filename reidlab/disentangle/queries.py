@@ -2,6 +2,8 @@
 
 Shapes: B batch, N image tokens, D width.
 """
+from collections.abc import Mapping
+
 from torch import Tensor, nn
 
 from reidlab.config import Disentangle
@@ -23,7 +25,7 @@ class QueryDisentangler(nn.Module):
 
     def forward(self, tokens: Tensor, want_maps: bool = False) -> DisentangledFeatures:
         """(B, N, D) → two (B, D); maps are (B, heads, 1, N)."""
-        maps = {"identity": [], "cloth": []} if want_maps else None
-        of = maps or {"identity": None, "cloth": None}
+        maps: dict[str, list[Tensor]] | None = {"identity": [], "cloth": []} if want_maps else None
+        of: Mapping[str, list[Tensor] | None] = maps or {"identity": None, "cloth": None}
         return DisentangledFeatures(self.identity(tokens, of["identity"]),
                              self.cloth(tokens, of["cloth"]), None, maps)

@@ -5,6 +5,7 @@ Shapes: B batch, L tokens, D width.
 from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -106,7 +107,7 @@ class TextEncoder(nn.Module):
         config: the experiment's text part.
         tokenizer: None loads the one beside the pretrained weights.
 
-    Source: note 001 §2.4 (CLS), note 003 §3 (frozen, self-attention, masked mean).
+    Source: note 001 §2.10 (CLS), note 003 §3 (frozen, self-attention, masked mean).
     """
 
     def __init__(self, config: Text, tokenizer=None):
@@ -121,6 +122,7 @@ class TextEncoder(nn.Module):
             self.bert = load_pretrained(BertModel, config.pretrained, add_pooling_layer=False,
                                         attn_implementation=fast_attention())
         else:
+            options: dict[str, Any] = {"attn_implementation": fast_attention()}
             self.bert = BertModel(BertConfig(
                 vocab_size=len(tokenizer), hidden_size=config.dim,
                 num_hidden_layers=config.layers, num_attention_heads=config.heads,
@@ -128,7 +130,7 @@ class TextEncoder(nn.Module):
                 hidden_dropout_prob=config.dropout,
                 attention_probs_dropout_prob=config.dropout,
                 max_position_embeddings=max(64, config.max_length),
-                attn_implementation=fast_attention()), add_pooling_layer=False)
+                **options), add_pooling_layer=False)
         self.frozen = None if config.trainable else FrozenStates(self.bert)
         self.dim = self.bert.config.hidden_size
         if config.attention:

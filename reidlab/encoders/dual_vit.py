@@ -4,6 +4,7 @@ Shapes: R rows (visible and infrared pictures together), N patches, D width. A r
 0 (visible) or 1 (infrared).
 """
 import copy
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -47,7 +48,8 @@ class DualViT(nn.Module):
         self.per_stage = layers // STAGES
         visible = self.vit.embeddings.patch_embeddings.projection
         self.patches = nn.ModuleList([visible] + [copy.deepcopy(visible)] * (embeddings - 1))
-        self.vit.embeddings.patch_embeddings = nn.Identity()  # all live in `patches` now
+        embeddings_of: Any = self.vit.embeddings
+        embeddings_of.patch_embeddings = nn.Identity()  # all live in `patches` now
         self.vit.embeddings.cls_token.requires_grad_(False)
         size = self.vit.config.image_size
         height, width = (size, size) if isinstance(size, int) else size

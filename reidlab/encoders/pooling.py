@@ -67,7 +67,7 @@ def build_pooling(name: str, dim: int) -> nn.Module:
     return POOLINGS[name](dim)
 
 
-def attend(layer: nn.MultiheadAttention, query: Tensor, source: Tensor,
+def attend(layer: nn.Module, query: Tensor, source: Tensor,
            maps: list[Tensor] | None = None) -> Tensor:
     """`query` reads `source`; the heads' weights are appended to `maps` when it is a list.
 
@@ -75,7 +75,7 @@ def attend(layer: nn.MultiheadAttention, query: Tensor, source: Tensor,
     """
     wanted = maps is not None and getattr(layer, "weighs_tokens", True)
     out, weights = layer(query, source, source, need_weights=wanted, average_attn_weights=False)
-    if wanted:
+    if maps is not None and wanted:
         maps.append(weights)
     return out
 

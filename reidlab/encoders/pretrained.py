@@ -1,5 +1,6 @@
 """Load published weights from a folder or a hub, whole, or say plainly what is wrong with them."""
 from pathlib import Path
+from typing import Any
 
 import transformers
 from transformers import PreTrainedConfig, PreTrainedModel
@@ -9,7 +10,7 @@ from reidlab.errors import MissingPath, ReidlabError
 OURS = ("pooler.", "classifier.", "lm_head.", "cls.")  # heads that no encoder of the kit has
 
 
-def load_pretrained(kind: type, where: str, **options):
+def load_pretrained(kind: Any, where: str, **options) -> Any:
     """``kind.from_pretrained(where)``; of a model every weight comes from the file.
 
     Args:
@@ -28,8 +29,10 @@ def load_pretrained(kind: type, where: str, **options):
             _refuse_another_kind(kind, where)
         if not issubclass(kind, PreTrainedModel):
             return kind.from_pretrained(where, **options)
-        _refuse_another_kind(kind.config_class, where)
-        model, report = kind.from_pretrained(where, output_loading_info=True, **options)
+        config: Any = kind.config_class
+        _refuse_another_kind(config, where)
+        found: Any = kind.from_pretrained(where, output_loading_info=True, **options)
+        model, report = found
     except ReidlabError:
         raise
     except Exception as fault:  # damaged folders fail in many ways inside the libraries
@@ -47,7 +50,7 @@ def load_pretrained(kind: type, where: str, **options):
         raise ReidlabError(
             f"pretrained weights {where!r} lack {len(fresh)} of the {len(model.state_dict())} "
             f"tensors of a {kind.__name__}, first {fresh[0]}: they would be random; choose weights "
-            f"of a {kind.config_class.model_type}")
+            f"of a {config.model_type}")
     return model
 
 

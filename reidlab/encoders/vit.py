@@ -2,6 +2,8 @@
 
 Shapes: B batch, N tokens (the first is CLS), D width.
 """
+from typing import Any, cast
+
 import torch
 from torch import Tensor, nn
 from transformers import ViTConfig, ViTModel
@@ -33,7 +35,7 @@ class ConvStem(nn.Sequential):
     @property
     def weight(self) -> Tensor:
         """First kernel; ViTModel reads its dtype."""
-        return self[0].weight
+        return cast(nn.Conv2d, self[0]).weight
 
 
 def build_vit(config: Image) -> ViTModel:
@@ -48,15 +50,17 @@ def build_vit(config: Image) -> ViTModel:
     if config.pretrained:
         return load_pretrained(ViTModel, config.pretrained, add_pooling_layer=False,
                                attn_implementation=fast_attention())
+    options: dict[str, Any] = {"attn_implementation": fast_attention()}
     vit = ViTModel(ViTConfig(
         hidden_size=config.dim, num_hidden_layers=config.layers,
         num_attention_heads=config.heads, intermediate_size=4 * config.dim,
         hidden_act=config.activation, image_size=(config.height, config.width),
         patch_size=config.patch,
         hidden_dropout_prob=config.dropout, attention_probs_dropout_prob=config.dropout,
-        attn_implementation=fast_attention()), add_pooling_layer=False)
+        **options), add_pooling_layer=False)
     if config.stem:
-        vit.embeddings.patch_embeddings.projection = ConvStem(config.dim, config.patch)
+        patches: Any = vit.embeddings.patch_embeddings
+        patches.projection = ConvStem(config.dim, config.patch)
     return vit
 
 

@@ -2,6 +2,7 @@
 import statistics
 from itertools import combinations, pairwise
 from pathlib import Path
+from typing import cast
 
 from scipy.stats import t
 
@@ -14,6 +15,7 @@ from reidlab.plots.comparison import comparison_figure
 from reidlab.plots.style import save_figure
 from reidlab.presets import preset
 from reidlab.runs.folder import RunFolder
+from reidlab.tables import grid
 from reidlab.tasks import TASKS
 
 
@@ -95,10 +97,10 @@ def summarise(reports: dict[str, list[dict]]) -> dict:
         reports: design → one report a seed, seeds in the same order everywhere.
     """
     columns = TASKS[next(iter(reports.values()))[0]["task"]].columns
-    values = {name: {title: [column.value(r) for r in found] for title, column in columns.items()}
-              for name, found in reports.items()}
-    values = {name: {title: v for title, v in found.items() if None not in v}
-              for name, found in values.items()}
+    given = {name: {title: [column.value(r) for r in found] for title, column in columns.items()}
+             for name, found in reports.items()}
+    values = {name: {title: cast(list[float], v) for title, v in found.items() if None not in v}
+              for name, found in given.items()}
     last = list(values)[-1]
     against = {name: {title: _interval([a - b for a, b in zip(values[last][title], v, strict=True)])
                       for title, v in found.items() if title in values[last]}
@@ -121,13 +123,13 @@ def _interval(values: list[float]) -> dict:
 def markdown(table: dict) -> str:
     """One row a score, one column a design: mean and half the 95 % interval over seeds."""
     names = list(table["designs"])
-    lines = [["score", *names, "A/A control"], ["---"] * (len(names) + 2)]
+    rows = []
     for title in table["control"]:
         cells = [_cell(title, table["designs"][name].get(title)) for name in names]
         if any(cell != "–" for cell in cells):
             control = table["control"][title]
-            lines.append([title, *cells, "–" if control is None else _number(title, control)])
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+            rows.append([title, *cells, "–" if control is None else _number(title, control)])
+    return grid(["score", *names, "A/A control"], rows)
 
 
 def _cell(title: str, found: dict | None) -> str:

@@ -6,7 +6,7 @@ import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -50,7 +50,7 @@ def launch(experiment: Experiment, run_dir: str | Path, threads: int | None = No
                            "some space or choose another folder") from fault
 
 
-def refuse_other_runs(runs: dict[str, tuple[Experiment, str | Path]]) -> None:
+def refuse_other_runs(runs: Mapping[str, tuple[Experiment, str | Path]]) -> None:
     """Stop when a folder holds the run of another experiment: a finished run stands for its own.
 
     Raises:
@@ -60,8 +60,8 @@ def refuse_other_runs(runs: dict[str, tuple[Experiment, str | Path]]) -> None:
         RunFolder(folder).refuse_another(with_absolute_source(experiment))
 
 
-def train_all(runs: dict[str, tuple[Experiment, str | Path]], at_once: int | None = None,
-              every: float = 1.0,
+def train_all(runs: Mapping[str, tuple[Experiment, str | Path]],
+              at_once: int | None = None, every: float = 1.0,
               on_progress: Callable[[list[str]], None] = lambda running: None) -> None:
     """Train each run that has no report yet, in a process of its own.
 

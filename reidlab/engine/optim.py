@@ -1,5 +1,6 @@
 """Optimizer and learning rate of an experiment."""
 import math
+from typing import Any
 
 import torch
 from torch import nn
@@ -17,8 +18,9 @@ def build_optimizer(config: Training, parameters: list[nn.Parameter]) -> torch.o
     if config.optimizer == "adam":
         return torch.optim.Adam(parameters, lr=config.lr, weight_decay=config.weight_decay,
                                 fused=True)
-    groups = [{"params": [p for p in parameters if p.dim() > 1]},
-              {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0}]
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in parameters if p.dim() > 1]},
+        {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0}]
     return torch.optim.AdamW([g for g in groups if g["params"]], lr=config.lr,
                              weight_decay=config.weight_decay, fused=True)
 

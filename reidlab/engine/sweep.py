@@ -12,6 +12,7 @@ from reidlab.errors import ReidlabError
 from reidlab.files import write_json
 from reidlab.presets import preset
 from reidlab.runs.folder import RunFolder
+from reidlab.tables import grid
 from reidlab.tasks import TASKS
 
 
@@ -73,9 +74,9 @@ def label(chosen: dict) -> str:
 def markdown(found: dict) -> str:
     """One row a combination; the best by val mAP is marked."""
     names = list(found["rows"][0])
-    lines = [names + ["best"], ["---"] * (len(names) + 1)]
+    rows = []
     for row in found["rows"]:
         cells = ["–" if v is None else f"{v:.3f}" if isinstance(v, float) else str(v)
                  for v in row.values()]
-        lines.append(cells + ["best" if row == found["best"] else ""])
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+        rows.append(cells + ["best" if row == found["best"] else ""])
+    return grid([*names, "best"], rows)

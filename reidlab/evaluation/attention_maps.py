@@ -83,8 +83,8 @@ def mass_inside(patches: np.ndarray, parts: np.ndarray, which: tuple[int, ...]) 
         ``(mass, area)``, means over the pictures in which the region is seen.
     """
     inside = torch.from_numpy(np.isin(parts, which)).float()
-    share = torch.nn.functional.adaptive_avg_pool2d(inside[:, None], patches.shape[1:])[:, 0]
-    share, seen = share.numpy(), inside.flatten(1).any(dim=1).numpy()
+    pooled = torch.nn.functional.adaptive_avg_pool2d(inside[:, None], patches.shape[1:])[:, 0]
+    share, seen = pooled.numpy(), inside.flatten(1).any(dim=1).numpy()
     mass = (patches * share).sum(axis=(1, 2)) / patches.sum(axis=(1, 2))
     return float(mass[seen].mean()), float(share.mean(axis=(1, 2))[seen].mean())
 

@@ -113,7 +113,8 @@ def _picture_shares(model, tokens: Tensor, heads: LinearHeads, side: str) -> Ten
 
 def _pooled_shares(pool: QueryPool, tokens: Tensor) -> tuple[Tensor, Tensor]:
     """(1, N, D) → what each token adds to the pooled vector, (N, D), and its mean weight, (N,)."""
-    attention, maps = pool.attention, []
+    attention = pool.attention
+    maps: list[Tensor] = []
     pool(tokens, maps)
     weights = maps[0][0, :, 0]                                                  # (heads, N)
     values = F.linear(tokens[0], *(x.chunk(3)[2] for x in (

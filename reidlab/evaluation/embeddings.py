@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from reidlab.data.packing import to_tensor
 from reidlab.data.records import Record, Split
@@ -74,7 +75,10 @@ def embed_images(model, images: np.ndarray, chosen, batch_size: int = 256):
     """Identity and clothing vectors, (n, E) each, and mean tokens, (n, D), of chosen pictures, by
     a model at rest."""
     device = next(model.parameters()).device
-    chosen, identity, cloth, tokens = list(chosen), [], [], []
+    chosen = list(chosen)
+    identity: list[Tensor] = []
+    cloth: list[Tensor] = []
+    tokens: list[Tensor] = []
     with evaluating(model):
         for k in range(0, len(chosen), batch_size):
             parts, seen = model.image_features(

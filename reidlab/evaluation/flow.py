@@ -56,7 +56,7 @@ def flow(experiment: TextImageExperiment, people: int = 16) -> Flow:
                            f"{experiment.task} design")
     small = _small(experiment, people)
     data = synthetic_text_image(small.data, (small.image.height, small.image.width))
-    batch = Batches(data.train, small)(0, slice(None), "cpu", 1.0)
+    batch = Batches(data.train, small)(0)
     model = build(small, data.classes).eval()
     loss = TextImageLoss(small.loss, model.text_encoder.dim, small.heads.embedding,
                      model.identity_width, data.classes, len(model.text_encoder.tokens.tokenizer))

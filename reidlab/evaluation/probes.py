@@ -3,6 +3,7 @@
 Probes are scikit-learn's, so that measured leakage does not depend on our own optimiser.
 """
 import warnings
+from typing import cast
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -112,7 +113,8 @@ def probe_matrix(fit: Embeddings, judge: Embeddings) -> dict:
     """
     if not all(r.factors for r in fit.records + judge.records):
         return {}
-    told = {factor: tuple([r.factors.get(factor) for r in found.records] for found in (fit, judge))
+    told = {factor: ([r.factors.get(factor) for r in fit.records],
+                     [r.factors.get(factor) for r in judge.records])
             for factor in IDENTITY + CLOTHING}
     skipped = {factor: reason for factor, labels in told.items() if (reason := unfit(*labels))}
     told = {factor: labels for factor, labels in told.items() if factor not in skipped}
@@ -149,6 +151,7 @@ def _baselines(fit: Embeddings, judge: Embeddings):
     """The mean token of both, as it is and through a random projection; nothing without tokens."""
     if fit.tokens is None:
         return
+    asked = cast(np.ndarray, judge.tokens)  # both were made by one model
     random = np.random.default_rng(0).standard_normal((fit.tokens.shape[1], fit.id_image.shape[1]))
     for name, basis in (("tokens", np.eye(fit.tokens.shape[1])), ("random projection", random)):
-        yield name, (fit.tokens @ basis, judge.tokens @ basis)
+        yield name, (fit.tokens @ basis, asked @ basis)

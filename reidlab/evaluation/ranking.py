@@ -76,8 +76,11 @@ def retrieval_metrics(similarity, query_ids, gallery_ids, ignore=None) -> Retrie
     if not sum(len(part[0]) for part in parts):
         raise nothing_to_score()
     first, precision, inverse = (np.concatenate(p) for p in zip(*parts, strict=True))
+    r1, r5, r10 = (float((first <= k).mean()) for k in (1, 5, 10))
     return RetrievalMetrics(
-        *(float((first <= k).mean()) for k in (1, 5, 10)),
+        r1,
+        r5,
+        r10,
         float(precision.mean()),
         float(inverse.mean()),
         len(first),

@@ -97,7 +97,8 @@ def layer_features(model, images: np.ndarray, batch_size: int = 256) -> dict[str
     Names are ``identity 1 … n`` for self layers and ``identity ×1 … ×m`` after cross layers; the
     encoder's own tokens are ``tokens``.
     """
-    split, kept = model.disentangle, {}
+    split = model.disentangle
+    kept: dict[str, list[Tensor]] = {}
 
     def keep(name: str):
         return lambda module, given, out: kept.setdefault(name, []).append(

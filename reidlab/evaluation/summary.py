@@ -1,4 +1,5 @@
 """Reports in, one Markdown table out: the numbers, with chance and ceiling beside them."""
+from reidlab.tables import grid
 
 ROWS = (  # title, table, direction
     ("same clothes, text → image", "same_clothes", "text_to_image"),
@@ -41,8 +42,8 @@ def headline(reports: list[dict], split: str = "test") -> str:
     read = [[name_of(report), *(_above(report["probes"]["matrix"]["identity"][kind])
                                 for kind in ("identity", "clothing"))] for report in reports]
     return "\n\n".join((
-        _grid(["query → gallery", "design", "R1", "mAP", "chance R1", "ceiling R1"], rows),
-        _grid(["design", "identity factors", "clothing factors"], read)))
+        grid(["query → gallery", "design", "R1", "mAP", "chance R1", "ceiling R1"], rows),
+        grid(["design", "identity factors", "clothing factors"], read)))
 
 
 def kept(report: dict) -> dict:
@@ -72,14 +73,15 @@ def retrieval(reports: list[dict], split: str = "test") -> str:
                          _percent(found.get("same_outfit_at_1")), str(found["queries"]),
                          str(found["gallery"]), f"{100 * found['chance']['r1']:.1f}",
                          _percent(ceiling)])
-    return _grid(head, rows)
+    return grid(head, rows)
 
 
 def visible_infrared(reports: list[dict], split: str = "test") -> str:
     """One row a design and direction, and under the table the protocols that were used."""
     head = ["query → gallery", "design", *(name for name, _ in SCORES), "queries", "gallery",
             "chance R1"]
-    rows, protocols = [], {}
+    rows = []
+    protocols: dict[str, None] = {}
     for title, key in (("infrared → visible", "infrared_to_visible"),
                        ("the same, re-ranked", "infrared_to_visible_reranked"),
                        ("visible → infrared", "visible_to_infrared"),
@@ -92,7 +94,7 @@ def visible_infrared(reports: list[dict], split: str = "test") -> str:
                          str(found["queries"]), str(found["gallery"]),
                          f"{100 * found['chance']['r1']:.1f}"])
             protocols[found["protocol"]["text"]] = None
-    return _grid(head, rows) + "\n\nProtocols: " + " | ".join(protocols) + "."
+    return grid(head, rows) + "\n\nProtocols: " + " | ".join(protocols) + "."
 
 
 def probes(reports: list[dict]) -> str:
@@ -111,7 +113,7 @@ def probes(reports: list[dict]) -> str:
                 "–" if p is None else f"{p['chance']:.3f}" for p in pair)])
     skipped = dict.fromkeys(f"{factor} ({reason})" for report in reports
                             for factor, reason in report["probes"].get("skipped", {}).items())
-    return _grid(head, rows) + (f"\n\nNot probed: {'; '.join(skipped)}." if skipped else "")
+    return grid(head, rows) + (f"\n\nNot probed: {'; '.join(skipped)}." if skipped else "")
 
 
 def name_of(report: dict) -> str:
@@ -125,8 +127,3 @@ def _above(found: dict | None) -> str:
 
 def _percent(value: float | None) -> str:
     return "–" if value is None else f"{100 * value:.1f}"
-
-
-def _grid(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

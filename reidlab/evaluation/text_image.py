@@ -2,6 +2,8 @@
 
 Shapes: N pictures, T captions.
 """
+from typing import Any
+
 import numpy as np
 import torch
 
@@ -159,7 +161,7 @@ def text_image_scores(experiment: TextImageExperiment, model, data: TextImageDat
     """
     val, test = embed(model, data.val), embed(model, data.test)
     weight = experiment.scoring.cloth_weight
-    found = {
+    found: dict[str, Any] = {
         "protocol": {
             "score": f"cos(id) + {weight:g} * cos(cloth)", "similarity": "float32 cosine",
             "ties": "a tied non-match counts first", "checkpoint": "best mAP on val",
@@ -188,8 +190,8 @@ def _reranked(model, found: Embeddings, split: Split, scoring: Scoring) -> dict:
     keep = query_outfit_mask(found.records)
     texts, pictures = np.flatnonzero(keep[found.picture]), np.flatnonzero(keep)
     similarity, asked, wanted = score_same_clothes(found, scoring.cloth_weight)["text_to_image"]
-    said = [(found.records[found.picture[t]], found.caption[t]) for t in texts]
-    said = [f"{r.id_captions[c]} {r.cloth_captions[c]}".strip() for r, c in said]
+    pairs = [(found.records[found.picture[t]], found.caption[t]) for t in texts]
+    said = [f"{r.id_captions[c]} {r.cloth_captions[c]}".strip() for r, c in pairs]
     reranked = rerank(model, similarity, said, split, pictures, scoring.rerank, scoring.itm_weight)
     return {"text_to_image": retrieval_metrics(reranked, asked, wanted).to_dict()
             | {"chance": chance(asked, wanted)}}

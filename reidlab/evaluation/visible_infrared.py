@@ -3,6 +3,7 @@
 Shapes: N pictures, D width, Q queries, G gallery pictures, P people in the gallery.
 """
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -108,11 +109,11 @@ def protocol(experiment: VisibleInfraredExperiment, direction: str | None = None
         experiment: data source and scoring fields.
         direction: in place of the experiment's own.
 
-    Source: protocols.md §5; SYSU-MM01, ICCV 2017; RegDB, Sensors 2017; LLCM, CVPR 2023.
+    Source: SYSU-MM01, ICCV 2017; RegDB, Sensors 2017; LLCM, CVPR 2023.
     """
     scoring, name = experiment.scoring, experiment.data.source.partition(":")[0]
     direction = direction or scoring.direction
-    shared = {
+    shared: dict[str, Any] = {
         "direction": direction,
         "gallery_shots": scoring.gallery_shots,
         "trials": scoring.trials,
@@ -187,8 +188,8 @@ def score_trials(features: dict[str, np.ndarray], records: dict[str, list[Record
         reports.append(score(similarity(features[query], features[gallery][chosen]), asking, shown,
                              rules))
         if trial == 0:
-            ids = [np.array([r.pid for r in rows]) for rows in (asking, shown)]
-            by_chance = chance(*ids, rules.ignored(asking, shown), rules.people_once)
+            who, whom = (np.array([r.pid for r in rows]) for rows in (asking, shown))
+            by_chance = chance(who, whom, rules.ignored(asking, shown), rules.people_once)
     means = {name: float(np.mean([r[name] for r in reports]))
              for name in ("r1", "r5", "r10", "map", "minp")}
     return means | {"queries": reports[0]["queries"], "skipped": reports[0]["skipped"],
@@ -229,7 +230,7 @@ def visible_infrared_scores(experiment: VisibleInfraredExperiment, model,
         "macs"}``; scores carry their protocol and chance. ``view_similarity`` is None
         for a design of one view.
     """
-    tables = {}
+    tables: dict[str, dict] = {}
     for split in ("val", "test"):
         pair = getattr(data, split)
         features = embed_modalities(model, pair, protocol(experiment))

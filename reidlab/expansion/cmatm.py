@@ -21,7 +21,7 @@ class CrossModalTokens(nn.Module):
             and pictures that are easy use fewer of them.
         dim: width D.
 
-    Source: note 004, suggestion 2 and its improvements; protocols.md §6.
+    Source: note 004, suggestion 2 and its improvements.
     """
 
     def __init__(self, config: Expansion, dim: int, grid: tuple[int, int]):
@@ -41,12 +41,12 @@ class CrossModalTokens(nn.Module):
 
     def forward(self, tokens: Tensor, modality: Tensor) -> Expanded:
         """(R, N, D), (R,) → tokens (R, N, D), K views, weights in [0, 1] where weighed."""
-        views = []
+        read_back = []
         for k, (ask, read) in enumerate(zip(self.ask, self.read, strict=True)):
             queries = self.tokens[1 - modality, k]                            # (R, M, D)
             answers = ask(queries, tokens, tokens, need_weights=False)[0] + queries
-            views.append(read(tokens, answers, answers, need_weights=False)[0])
-        views = torch.stack(views)                                            # (K, R, N, D)
+            read_back.append(read(tokens, answers, answers, need_weights=False)[0])
+        views = torch.stack(read_back)                                        # (K, R, N, D)
         weights = None
         if self.to_view_weights is None:
             found = views.mean(dim=0)

@@ -19,7 +19,7 @@ class DroppedTokenViews(nn.Module):
         config: views K, heads, ``drop``, dropout.
         dim: width D.
 
-    Source: note 004, suggestion 3; protocols.md §6.
+    Source: note 004, suggestion 3.
     """
 
     def __init__(self, config: Expansion, dim: int, grid: tuple[int, int]):

@@ -42,7 +42,7 @@ class HeadViews(nn.Module):
         config: heads, dropout, ``interaction``, ``learned_view_weights``.
         dim: width D, a multiple of the heads.
 
-    Source: note 004, suggestion 1 and its improvements; protocols.md §6.
+    Source: note 004, suggestion 1 and its improvements.
     """
 
     def __init__(self, config: Expansion, dim: int, grid: tuple[int, int]):

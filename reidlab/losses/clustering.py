@@ -19,6 +19,8 @@ class OnlineClusters(nn.Module):
     Source: note 004, suggestion 3, improvement; balanced assignment as in arXiv:2006.09882.
     """
 
+    centres: Tensor
+
     def __init__(self, dim: int, count: int, keep: float = 0.9, sharpness: float = 20.0):
         super().__init__()
         self.keep, self.sharpness = keep, sharpness

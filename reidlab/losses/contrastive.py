@@ -1,4 +1,6 @@
 """Losses that pull an image and its text together. Shapes: B batch, D width."""
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -53,7 +55,7 @@ def multi_positive(image: Tensor, text: Tensor, image_keys: Tensor, text_keys: T
     Returns:
         Scalar in nats; log k at best when each row has k positives. Zero if no row has any.
 
-    Source: facts.md; many positives as in arXiv:2004.11362.
+    Source: many positives as in arXiv:2004.11362.
     """
     if valid is not None:
         text, text_keys = text[valid], text_keys[valid]
@@ -74,7 +76,7 @@ def summed_scores(pairs: list[tuple[Tensor, Tensor]], keys: Tensor, *,
     Returns:
         Scalar in nats; `multi_positive` when there is one pair and all texts say something.
     """
-    logits = sum(similarity(image, text) for image, text in pairs) / temperature
+    logits = cast(Tensor, sum(similarity(image, text) for image, text in pairs)) / temperature
     positive = keys[:, None] == keys[None, :]
     return (_spread(logits, positive) + _spread(logits.T, positive)) / 2
 
@@ -111,7 +113,7 @@ def masked_info_nce(image: Tensor, text: Tensor, is_matched: Tensor, *,
     Returns:
         Scalar in nats. Zero if no pair is matched.
 
-    Source: note 001 §2.2.2 (intent), facts.md (corrected form).
+    Source: note 001 §2.2.2 (intent), the corrected form is the kit's.
     """
     logits = similarity(image, text) / temperature
     positive = torch.diag(is_matched)

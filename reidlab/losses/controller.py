@@ -16,6 +16,10 @@ class PlateauController(nn.Module):
     but the weight (findings f3).
     """
 
+    multiple: Tensor
+    best: Tensor
+    waited: Tensor
+
     def __init__(self, factor: float = 1.5, patience: int = 3, least: float = 0.005,
                  most: float = 8.0):
         super().__init__()

@@ -1,19 +1,6 @@
-"""Losses on one stream alone. Shapes: B batch, C identities, D width."""
+"""Losses on a gate. Shapes: B batch, D width."""
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-
-
-def classification(id_logits: Tensor, labels: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
-    """Cross entropy over training identities.
-
-    Args:
-        id_logits: (B, C); labels: (B,) in [0, C).
-        label_smoothing: in [0, 1).
-
-    Source: note 001 §2.2.2, ``cls``.
-    """
-    return F.cross_entropy(id_logits, labels, label_smoothing=label_smoothing)
 
 
 def gate_regularization(gate: Tensor) -> Tensor:
@@ -36,6 +23,8 @@ class RunningMean(nn.Module):
 
     Source: note 001 §6.2, smoothing of weights.
     """
+
+    mean: Tensor
 
     def __init__(self, dim: int, keep: float = 0.9):
         super().__init__()

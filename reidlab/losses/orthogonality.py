@@ -13,7 +13,7 @@ def between_views(views: Tensor) -> Tensor:
     Returns:
         Scalar in [0, 1]: 0 orthogonal, 1 identical, whatever the number of rows. 0 for one view.
 
-    Source: note 004 (intent); protocols.md §6.
+    Source: note 004 (intent); the form is the kit's.
     """
     return _pairs(F.normalize(views, dim=-1)).abs().mean() if len(views) > 1 else (
         views.sum() * 0)

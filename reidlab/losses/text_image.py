@@ -21,7 +21,7 @@ from reidlab.losses.contrastive import (
 )
 from reidlab.losses.controller import PlateauController
 from reidlab.losses.decoupling import cka_linear, decoupler
-from reidlab.losses.gate import RunningMean, classification, gate_regularization
+from reidlab.losses.gate import RunningMean, gate_regularization
 
 PROJECTED = ("abs_cosine", "gram")  # the notes' forms look at features through projectors
 CLOTHING = {"cloth", "cloth_adv", "cloth_match", "decouple", "words", "summed_score"}  # read it
@@ -47,7 +47,7 @@ class TextImageLoss(nn.Module):
         identity_width = identity_width or dim
         self.config = config
         self.weights = {k: w for k, w in dataclasses.asdict(config.weights).items() if w}
-        needed = [name for name in ("bio", "cloth") if name in self.weights]
+        needed: list[str] = [name for name in ("bio", "cloth") if name in self.weights]
         self.adversary = None
         if "cloth_adv" in self.weights and config.cloth_adv == "identity_adversary":
             self.adversary = IdentityAdversary(identity_width, dim, classes, words,
@@ -74,6 +74,11 @@ class TextImageLoss(nn.Module):
     def reads_clothing(self) -> bool:
         """Whether a term looks at the clothing of pictures, so that gradients reach it."""
         return not CLOTHING.isdisjoint(self.weights)
+
+    def needs_negatives(self, step: int, progress: float) -> bool:
+        """Whether the ITM loss, which learns from hard negatives, takes part in a step."""
+        return bool(self.config.weights.itm and progress >= self.config.itm_start
+                    and step % self.config.itm_every == 0)
 
     @property
     def temperature(self) -> float | Tensor:
@@ -120,8 +125,8 @@ class TextImageLoss(nn.Module):
                         temperature=self.temperature)
 
     def _cls(self, out, batch, epoch, words):
-        return classification(out.id_logits, batch.pid,
-                              label_smoothing=self.config.label_smoothing)
+        return F.cross_entropy(out.id_logits, batch.pid,
+                               label_smoothing=self.config.label_smoothing)
 
     def _bio(self, out, batch, epoch, words):
         return one_way_info_nce(self.projectors["bio"](out.id_embeds), out.id_text_embeds,

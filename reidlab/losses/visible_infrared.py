@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from reidlab.config.visible_infrared import Loss
 from reidlab.losses.clustering import OnlineClusters
 from reidlab.losses.contrastive import multi_positive, same_person_other_picture
-from reidlab.losses.gate import classification
 from reidlab.losses.metric import batch_hard_triplet, centre_pairs, modality_gap
 from reidlab.losses.orthogonality import between_patches, between_views, between_views_inner
 
@@ -56,8 +55,8 @@ class VisibleInfraredLoss(nn.Module):
 
     def _cls(self, out, labels):
         known = labels.repeat(out.sets) >= 0
-        return classification(out.logits[known], labels.repeat(out.sets)[known],
-                              label_smoothing=self.config.label_smoothing)
+        return F.cross_entropy(out.logits[known], labels.repeat(out.sets)[known],
+                               label_smoothing=self.config.label_smoothing)
 
     def _triplet(self, out, labels):
         known = labels.repeat(out.sets) >= 0

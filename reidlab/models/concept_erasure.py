@@ -26,6 +26,9 @@ class ConceptEraser(nn.Module):
     Source: least-squares concept erasure, arXiv:2306.03819, with a permutation threshold.
     """
 
+    mean: Tensor
+    projection: Tensor
+
     def __init__(self, dim: int):
         super().__init__()
         self.register_buffer("mean", torch.zeros(dim))

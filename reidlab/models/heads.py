@@ -85,14 +85,17 @@ class LinearHeads(nn.Module):
         return F.normalize(self.text_head(pooled), dim=-1)
 
 
-HEADS = {"joint": JointHeads, "merged": JointHeads, "linear": LinearHeads}
+RetrievalHeads = JointHeads | MergedHeads | LinearHeads
+HEADS: dict[str, type[JointHeads] | type[LinearHeads]] = {
+    "joint": JointHeads, "merged": JointHeads, "linear": LinearHeads}
 
 
-def build_heads(config: Heads, dim: int) -> tuple[nn.Module, nn.Module]:
+def build_heads(config: Heads, dim: int) -> tuple[RetrievalHeads, RetrievalHeads]:
     """Heads of identity and of clothing for features of width `dim`; one object when shared."""
     if config.name not in HEADS:
         raise ReidlabError(f"unknown heads.name {config.name!r}; known: {', '.join(HEADS)}")
-    heads = HEADS[config.name](config, dim)
     if config.name == "merged":
-        return MergedHeads(heads), heads
+        joint = JointHeads(config, dim)
+        return MergedHeads(joint), joint
+    heads = HEADS[config.name](config, dim)
     return heads, HEADS[config.name](config, dim) if config.separate else heads

@@ -6,6 +6,7 @@ import dataclasses
 import logging
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -22,7 +23,7 @@ from reidlab.encoders.vit import build_vit
 from reidlab.errors import ReidlabError
 from reidlab.fusion import build_fusion
 from reidlab.models.concept_erasure import ConceptEraser
-from reidlab.models.heads import build_heads
+from reidlab.models.heads import RetrievalHeads, build_heads
 from reidlab.models.matching import TokenAlignment, build_itm_head
 from reidlab.models.parallel import gather
 from reidlab.synthetic.world import World
@@ -168,7 +169,7 @@ class TextImageModel(nn.Module):
         """Clothing description → (B, 256), or (256,) for a single string; None → None."""
         return self._encode(text, self.cloth_heads)
 
-    def _encode(self, text: Texts | None, heads: nn.Module) -> Tensor | None:
+    def _encode(self, text: Texts | None, heads: RetrievalHeads) -> Tensor | None:
         if text is None:
             return None
         embeds = heads.text(self.text_encoder(_listed(text)))
@@ -210,9 +211,9 @@ class TextImageModel(nn.Module):
             out.cloth_text_embeds = self.cloth_heads.text(cloth_pooled)
         if self.fusion is not None and image is not None and id_pooled is not None:
             fused = self.fusion(out.image_embeds, out.id_text_embeds)
-            out.fused_embeds = self.scale * F.normalize(fused.vector, dim=-1)
+            out.fused_embeds = cast(Tensor, self.scale) * F.normalize(fused.vector, dim=-1)
             out.gate_weights = fused.gate_weights
-        own = [f"{i} {c}".strip() for i, c in zip(id_text, cloth_text, strict=True)
+        own = [f"{i} {c}".strip() for i, c in zip(id_text or [], cloth_text or [], strict=True)
                ] if whole else []
         if self.alignment is not None and whole:
             states, mask = self.text_encoder.states(own, self.text_encoder.config.max_length)

@@ -5,6 +5,7 @@ S sets of rows.
 """
 import copy
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -128,7 +129,8 @@ class CrossModal(nn.Module):
             partner[rows] = rows[torch.randperm(len(rows), device=rows.device)]
         mixed, out.kept = cut_mix(tokens, partner, float(torch.rand(())), self.grid)
         out.partner = partner
-        out.mixed_logits = self.classifier(self.neck(self.pool(self.last_stage(mixed)), modality))
+        classifier = cast(nn.Linear, self.classifier)  # there is one where rows are mixed
+        out.mixed_logits = classifier(self.neck(self.pool(self.last_stage(mixed)), modality))
 
     def encode(self, image: Tensor, modality: int) -> Tensor:
         """Test features of one modality.
@@ -194,7 +196,7 @@ class EmbedNet(CrossModal):
             if str(number) in self.aggregations:
                 low = first if self.low == "stage0" or low is None else low
                 tokens = self.aggregations[str(number)](tokens, low)
-        return tokens
+        return cast(Tensor, tokens)
 
     def last_stage(self, tokens: Tensor) -> Tensor:
         """(R, N, D) → (R, N, D) through the extra transformer layers."""

@@ -1,5 +1,8 @@
 """Maps over pictures: attention in one colour from 0, credit in two colours around 0."""
+from typing import Any
+
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize, TwoSlopeNorm
 from matplotlib.figure import Figure
@@ -74,7 +77,8 @@ def shared_out(picture: np.ndarray, found: dict, title: str = "") -> Figure:
     first.imshow(picture, interpolation="nearest")
     first.set_axis_off()
     most = max(float(np.abs(c.patches()).max()) for c in found.values())
-    bars, shown = [], None
+    bars: list[Axes] = []
+    shown: Any = None
     for k, (side, credit) in enumerate(found.items()):
         over = fig.add_subplot(grid[0, 1 + 3 * k])
         shown = _overlay(over, picture, credit.patches(), most, 0.8, signed=True)

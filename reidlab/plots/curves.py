@@ -4,7 +4,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from reidlab.plots.style import COLOURS, DESIGN_STYLE, figure, styled
+from reidlab.plots.style import COLOURS, DESIGN_STYLES, figure, styled
 
 
 def series(rows: list[dict], name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -48,9 +48,9 @@ def training_curves(runs: dict[str, list[dict]], curves: tuple, fig: Figure | No
     lengths = [rows[-1]["step"] for rows in runs.values() if rows]
     for axis, (title, lines) in zip(fig.subplots(1, len(panels), squeeze=False)[0], panels,
                                     strict=True):
-        for name, rows in runs.items():
+        for n, (name, rows) in enumerate(runs.items()):
             for key, label, colour in lines:
-                _line(axis, rows, key, f"{label}, {name}", COLOURS[colour], name)
+                _line(axis, rows, key, f"{label}, {name}", COLOURS[colour], n)
         axis.set_title(title)
         axis.set_xlabel("step")
         if max(lengths) > UNEQUAL * min(lengths):
@@ -62,11 +62,12 @@ def training_curves(runs: dict[str, list[dict]], curves: tuple, fig: Figure | No
     return fig
 
 
-def _line(axis: Axes, rows: list[dict], key: str, label: str, colour: tuple, name: str) -> None:
+def _line(axis: Axes, rows: list[dict], key: str, label: str, colour: tuple,
+          number: int) -> None:
     steps, values = series(rows, key)
     if not len(steps):
         return
-    style, marker = DESIGN_STYLE.get(name, ("-", "o"))
+    style, marker = DESIGN_STYLES[number % len(DESIGN_STYLES)]
     few = len(steps) < 60
     axis.plot(steps, values if few else smoothed(values, 20), linestyle=style, color=colour,
               marker=marker if few else None, markersize=3, label=label)

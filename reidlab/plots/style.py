@@ -1,27 +1,32 @@
 """One look for every figure: colour-blind safe, readable at column width, byte-stable files."""
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from textwrap import fill
+from typing import Any, ParamSpec, TypeVar
 
 import matplotlib
 import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.rcsetup import cycler
 
 from reidlab.files import write_json, write_whole
 from reidlab.places import figures_folder
 
+P = ParamSpec("P")
+R = TypeVar("R")
 COLOURS = dict(zip(("identity", "clothing", "text", "gate", "accent", "good", "bad", "grey"),
                    [sns.color_palette("colorblind")[k] for k in (0, 1, 4, 3, 8, 2, 3, 7)],
                    strict=True))
-DESIGN_STYLE = {"attention": ("--", "o"), "corrected": ("-", "s"), "deep_attention": (":", "^")}
-RULES = {
+DESIGN_STYLES = (("-", "s"), ("--", "o"), (":", "^"), ("-.", "v"))  # of runs, in their order
+RULES: Any = {  # matplotlib's type lists every key
     "figure.dpi": 110, "savefig.dpi": 110, "font.size": 9.5, "axes.titlesize": 10.5,
     "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
     "grid.color": "0.92", "grid.linewidth": 0.8, "axes.axisbelow": True, "legend.frameon": False,
-    "axes.prop_cycle": matplotlib.cycler(color=sns.color_palette("colorblind")),
+    "axes.prop_cycle": cycler(color=sns.color_palette("colorblind")),
     "lines.linewidth": 1.6, "svg.hashsalt": "reidlab", "svg.fonttype": "path",
 }
 
@@ -32,9 +37,9 @@ def figure(width: float = 8.0, height: float = 3.2) -> Figure:
         return Figure(figsize=(width, height), layout="constrained")
 
 
-def styled(draw):
+def styled(draw: Callable[P, R]) -> Callable[P, R]:
     """Run a drawing function under the house rules."""
-    def wrapped(*args, **options):
+    def wrapped(*args: P.args, **options: P.kwargs) -> R:
         with matplotlib.rc_context(RULES):
             return draw(*args, **options)
     wrapped.__doc__, wrapped.__name__ = draw.__doc__, draw.__name__

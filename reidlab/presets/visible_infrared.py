@@ -1,5 +1,6 @@
 """The visible-infrared designs: one function a design, one a size."""
 from dataclasses import replace
+from typing import Literal
 
 from reidlab.config import Expansion, Image, Stages, Training, VisibleInfraredExperiment
 from reidlab.config.visible_infrared import Data, Loss, Weights
@@ -84,8 +85,8 @@ def embednet_corrected() -> VisibleInfraredExperiment:
     )
 
 
-def _by_backbone(experiment: VisibleInfraredExperiment, vit: Image, resnet: Image, depth: int
-                 ) -> VisibleInfraredExperiment:
+def _by_backbone(experiment: VisibleInfraredExperiment, vit: Image, resnet: Image,
+                 depth: Literal[50, 18, 10]) -> VisibleInfraredExperiment:
     if experiment.stages.backbone == "resnet":
         return replace(experiment, image=resnet,
                        stages=replace(experiment.stages, resnet=depth))

@@ -1,6 +1,7 @@
 """Everything a run needs to go on, in one safetensors file; nothing is ever unpickled."""
 import json
 from pathlib import Path
+from typing import Any
 
 import safetensors
 import safetensors.torch
@@ -89,8 +90,8 @@ def _restore_progress(tensors: dict[str, Tensor], state: dict, optimizer) -> Non
     moments: dict[int, dict] = {}
     for key, value in tensors.items():
         if key.startswith("optimizer."):
-            _, k, name = key.split(".")
-            moments.setdefault(int(k), {})[name] = value
+            _, place, name = key.split(".")
+            moments.setdefault(int(place), {})[name] = value
     weights = [p for group in optimizer.param_groups for p in group["params"]]
     for k, found in moments.items():
         if not 0 <= k < len(weights) or found.keys() != {"step", "exp_avg", "exp_avg_sq"} or any(
@@ -102,7 +103,7 @@ def _restore_progress(tensors: dict[str, Tensor], state: dict, optimizer) -> Non
         torch.cuda.set_rng_state(tensors["random.cuda"])
 
 
-def copy_state_dict(module: nn.Module, weights: dict[str, Tensor]) -> list[str]:
+def copy_state_dict(module: nn.Module, weights: dict[str, Any]) -> list[str]:
     """Copy the tensors that fit by name and shape; say what was left out.
 
     Args:

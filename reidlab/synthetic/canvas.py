@@ -38,6 +38,11 @@ def disc(x: float, y: float, rx: float, ry: float | None = None, corners: int = 
     return (parts @ _ellipse(corners)).view(np.float64).reshape(-1, 2)
 
 
+def oval(centre: np.ndarray, rx: float, ry: float | None = None, corners: int = 20) -> np.ndarray:
+    """`disc` around a (2,) point."""
+    return disc(centre[0], centre[1], rx, ry, corners)
+
+
 _CAP, _HERE = np.exp(1j * np.linspace(-np.pi / 2, np.pi / 2, 6)), np.ones(6)
 _LIMB = np.block([[_CAP, 0 * _CAP], [0 * _CAP, -_CAP], [_HERE, 0 * _HERE], [0 * _HERE, _HERE]])
 
@@ -75,7 +80,7 @@ class Canvas:
 
     def __init__(self, background: np.ndarray, light: float, grain: np.ndarray):
         self.pixels = background
-        self.labels = np.zeros(background.shape[1:], np.uint8)
+        self.labels: np.ndarray = np.zeros(background.shape[1:], np.uint8)
         self.light = light
         self.grain = grain
 
@@ -136,7 +141,7 @@ class Canvas:
         if across < FLAT:
             return np.float32(1 - 0.12 * roundness)
         reach = max(3, across // 5 | 1)
-        relief = cv2.blur(alpha, (reach, reach))
+        relief: np.ndarray = cv2.blur(alpha, (reach, reach))
         tilt = (relief[:, 2:] - relief[:, :-2]) * np.float32(-0.35 * reach * self.light)
         relief[:, 1:-1] += tilt
         relief *= np.float32(0.30 * roundness)

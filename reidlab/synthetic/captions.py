@@ -101,7 +101,8 @@ class _Teller:
 
     def __init__(self, rng: np.random.Generator, prefix: str):
         self._draws = iter(rng.random(64).tolist())
-        self.prefix, self.facts = prefix, {}
+        self.prefix = prefix
+        self.facts: dict[str, str] = {}
 
     def chance(self, p: float) -> bool:
         return next(self._draws) < p

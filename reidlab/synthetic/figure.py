@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from reidlab.synthetic.canvas import Canvas, disc, limb, material, smooth
+from reidlab.synthetic.canvas import Canvas, limb, material, oval, smooth
 from reidlab.synthetic.factors import HAIRS, SKINS
 
 SKIN, HAIR = 1, 2  # indices into render.PARTS
@@ -152,7 +152,7 @@ class Head:
     def paint(self, canvas: Canvas) -> None:
         """Skull, hair, face, eyewear and beard; hats belong to the wardrobe."""
         body, style = self.body, self.body.person["hair_style"]
-        skull = disc(*self.centre, self.rx, self.ry)
+        skull = oval(self.centre, self.rx, self.ry)
         if style == "bald":
             canvas.paint(skull, body.skin, SKIN, shadow=0.2)
         else:
@@ -165,12 +165,12 @@ class Head:
             for ear in (-1, 1):
                 spot, seen = self.on_face(ear * 1.5, 0.08)
                 if seen > -0.2:
-                    canvas.dab(disc(*spot, 0.16 * self.rx, 0.2 * self.ry, 10), body.skin * 0.84,
+                    canvas.dab(oval(spot, 0.16 * self.rx, 0.2 * self.ry, 10), body.skin * 0.84,
                                SKIN)
         nose, seen = self.on_face(0, 0.12)
         if seen > -0.15:
             tip = nose + (0.16 * self.rx * body.sin, 0)
-            canvas.dab(disc(*tip, 0.13 * self.rx, 0.16 * self.ry, 10), body.skin * 0.87, SKIN)
+            canvas.dab(oval(tip, 0.13 * self.rx, 0.16 * self.ry, 10), body.skin * 0.87, SKIN)
         self._paint_features(canvas)
 
     def _paint_hair(self, canvas: Canvas, style: str) -> None:
@@ -179,21 +179,21 @@ class Head:
                 "bun": 1.07}[style]
         shift = np.array([-0.10 * body.sin * self.rx, -0.06 * self.ry])
         if style == "curly":
-            curls = [disc(*(self.centre + shift + (0.98 * self.rx * math.cos(t),
-                                                   0.86 * self.ry * math.sin(t) - 0.25 * self.ry)),
+            curls = [oval(self.centre + shift + (0.98 * self.rx * math.cos(t),
+                                                  0.86 * self.ry * math.sin(t) - 0.25 * self.ry),
                           0.42 * self.rx, 0.36 * self.ry, 10) for t in CURLS]
-            canvas.paint([*curls, disc(*(self.centre + shift), 1.05 * self.rx, self.ry)],
+            canvas.paint([*curls, oval(self.centre + shift, 1.05 * self.rx, self.ry)],
                          body.hair, HAIR, shadow=0.2)
             return
-        shapes = [disc(*(self.centre + shift), grow * self.rx, grow * self.ry)]
+        shapes = [oval(self.centre + shift, grow * self.rx, grow * self.ry)]
         if style == "bob":
             cut = np.array([[-1.18, -0.2], [-1.28, 1.12], [1.28, 1.12], [1.18, -0.2]])
             shapes.append(smooth(cut * (self.rx, self.ry) + self.centre + shift, 1))
         if style == "bun":
-            shapes.append(disc(*(self.centre + (-0.85 * body.sin * self.rx, -1.12 * self.ry)),
+            shapes.append(oval(self.centre + (-0.85 * body.sin * self.rx, -1.12 * self.ry),
                                0.44 * self.rx, 0.38 * self.ry, 12))
         if style in ("short", "ponytail", "bun"):  # the nape stays bare
-            canvas.paint(disc(*(self.centre + (0, 0.15 * self.ry)), 0.94 * self.rx,
+            canvas.paint(oval(self.centre + (0, 0.15 * self.ry), 0.94 * self.rx,
                               0.86 * self.ry), body.skin * 0.92, SKIN, shadow=0.2)
             keep = shapes[0]
             shapes[0] = keep[keep[:, 1] < self.centre[1] + 0.42 * self.ry]
@@ -208,28 +208,28 @@ class Head:
         elif who["beard"] == "moustache":
             lip, seen = self.on_face(0, 0.40)
             if seen > 0:
-                canvas.dab(disc(*lip, (0.18 + 0.34 * seen) * self.rx, 0.12 * self.ry, 10),
+                canvas.dab(oval(lip, (0.18 + 0.34 * seen) * self.rx, 0.12 * self.ry, 10),
                            body.hair * 0.95, HAIR)
         mouth, seen = self.on_face(0, 0.60)
         if seen > 0.1:
             red = material((150, 66, 62), 0.5)
-            canvas.dab(disc(*mouth, 0.26 * seen * self.rx, 0.055 * self.ry, 8), red, SKIN)
+            canvas.dab(oval(mouth, 0.26 * seen * self.rx, 0.055 * self.ry, 8), red, SKIN)
         for eye in (-0.42, 0.42):
             spot, seen = self.on_face(eye, -0.08)
             if seen < 0.05:
                 continue
             brow = spot - (0, 0.17 * self.ry)
-            canvas.dab(disc(*brow, 0.20 * self.rx * seen, 0.035 * self.ry, 8),
+            canvas.dab(oval(brow, 0.20 * self.rx * seen, 0.035 * self.ry, 8),
                          body.hair * 0.8, SKIN)
             if who["glasses"] == "none":
-                canvas.dab(disc(*spot, 0.11 * self.rx * seen, 0.07 * self.ry, 8), INK, SKIN)
+                canvas.dab(oval(spot, 0.11 * self.rx * seen, 0.07 * self.ry, 8), INK, SKIN)
                 continue
-            rim = disc(*spot, (0.08 + 0.27 * seen) * self.rx, 0.20 * self.ry, 12)
+            rim = oval(spot, (0.08 + 0.27 * seen) * self.rx, 0.20 * self.ry, 12)
             canvas.dab(rim, INK, SKIN)
             if who["glasses"] == "glasses":
                 lens = material((216, 228, 236), 0.7)
-                canvas.dab(disc(*spot, 0.24 * seen * self.rx, 0.125 * self.ry, 10), lens, SKIN)
-                canvas.dab(disc(*spot, 0.09 * self.rx * seen, 0.06 * self.ry, 8), INK, SKIN)
+                canvas.dab(oval(spot, 0.24 * seen * self.rx, 0.125 * self.ry, 10), lens, SKIN)
+                canvas.dab(oval(spot, 0.09 * self.rx * seen, 0.06 * self.ry, 8), INK, SKIN)
         if who["glasses"] != "none":  # bridge and temples
             for side in (-1, 1):
                 hinge, seen = self.on_face(side * 0.75, -0.08)

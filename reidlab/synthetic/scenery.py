@@ -23,7 +23,7 @@ def background(scene: dict, size: tuple[int, int], rng: np.random.Generator) -> 
     height, width = size
     place = scene["background"]
     horizon = int(height * (0.40 + 0.14 * rng.random()))
-    view = np.empty((height, width, 3), np.uint8)
+    view: np.ndarray = np.empty((height, width, 3), np.uint8)
     view[:horizon], view[horizon:] = WALL[place], GROUND[place]
     names = list(COLOURS)
 

@@ -3,7 +3,7 @@ import math
 
 import numpy as np
 
-from reidlab.synthetic.canvas import Canvas, Texture, disc, limb, material, smooth
+from reidlab.synthetic.canvas import Canvas, Texture, disc, limb, material, oval, smooth
 from reidlab.synthetic.factors import COLOURS
 from reidlab.synthetic.figure import SKIN, Body, Head
 
@@ -59,7 +59,7 @@ class Wardrobe:
                           limb(knee, ankle - (0, 0.006 * u), 0.045 * u * fat, wide * u * fat)],
                          paint, LOWER, shadow=0.12)
             if kind == "jeans":  # worn knees and a turned-up hem
-                canvas.dab(disc(*knee, 0.026 * u, 0.045 * u, 12), _lighter(paint, 0.12), LOWER)
+                canvas.dab(oval(knee, 0.026 * u, 0.045 * u, 12), _lighter(paint, 0.12), LOWER)
                 canvas.dab(limb(ankle - (0.03 * u, 0.008 * u), ankle + (0.03 * u, -0.008 * u),
                                   0.010 * u, 0.010 * u), _lighter(paint, 0.22), LOWER)
             else:
@@ -82,7 +82,7 @@ class Wardrobe:
             self._paint_boot_shaft(canvas, side, far)
         if kind == "sneakers":
             lace = (heel + 2 * toe) / 3 - (0, 0.012 * u)
-            canvas.dab(disc(*lace, 0.012 * u, 0.006 * u, 8), material((240, 240, 240), 0.6), SHOES)
+            canvas.dab(oval(lace, 0.012 * u, 0.006 * u, 8), material((240, 240, 240), 0.6), SHOES)
 
     def _paint_boot_shaft(self, canvas: Canvas, side: int, far: float) -> None:
         _, knee, ankle = (self.body.point(joint) for joint in self.body.legs[side])
@@ -146,9 +146,9 @@ class Wardrobe:
         paint = self.paints["upper"]
         if kind == "hoodie":
             hood = body.at(0, -0.03, 0.838 - body.sink)
-            canvas.paint(disc(*hood, 0.066 * u, 0.030 * u, 14), paint * 0.86, UPPER, shadow=0.1)
+            canvas.paint(oval(hood, 0.066 * u, 0.030 * u, 14), paint * 0.86, UPPER, shadow=0.1)
         elif kind in ("shirt", "jacket", "coat"):
-            canvas.dab(disc(*neck, 0.048 * u, 0.020 * u, 12), _lighter(paint, 0.06), UPPER)
+            canvas.dab(oval(neck, 0.048 * u, 0.020 * u, 12), _lighter(paint, 0.06), UPPER)
         if body.faces_camera and kind in ("t-shirt", "sweater", "shirt"):
             depth = {"t-shirt": 0.030, "sweater": 0.018, "shirt": 0.036}[kind]
             v = np.array([self._front(-0.030, 0.852), self._front(0.030, 0.852),
@@ -171,7 +171,7 @@ class Wardrobe:
             canvas.dab(limb(self._front(0, 0.81), self._front(0, hem + 0.01), 0.002 * u,
                               0.002 * u), dark, UPPER)
             for up in np.linspace(hem + 0.04, 0.79, 6):
-                canvas.dab(disc(*self._front(0.004, up), 0.004 * u, corners=6),
+                canvas.dab(oval(self._front(0.004, up), 0.004 * u, corners=6),
                              material((236, 232, 220), 0.5), UPPER)
         elif kind == "hoodie":
             pocket = np.array([self._front(-0.045, hem + 0.11), self._front(0.045, hem + 0.11),
@@ -181,7 +181,7 @@ class Wardrobe:
                 canvas.dab(limb(self._front(side * 0.016, 0.825), self._front(side * 0.018, 0.76),
                                   0.003 * u, 0.003 * u), material((240, 240, 236), 0.6), UPPER)
         if self.outfit["upper_pattern"] == "print":
-            canvas.dab(disc(*self._front(0, 0.715), (0.012 + 0.034 * self.body.cos) * u,
+            canvas.dab(oval(self._front(0, 0.715), (0.012 + 0.034 * self.body.cos) * u,
                               0.044 * u, 16), self.accent, UPPER)
 
     def paint_arm(self, canvas: Canvas, side: int) -> None:
@@ -198,7 +198,7 @@ class Wardrobe:
         if kind == "t-shirt":
             canvas.paint([limb(shoulder, elbow, 0.034 * u * fat, 0.027 * u * fat),
                           limb(elbow, hand, 0.027 * u * fat, 0.020 * u * fat)], skin, SKIN)
-            sleeve = limb(shoulder, shoulder + 0.62 * (elbow - shoulder), wide, wide * 0.92)
+            sleeve = [limb(shoulder, shoulder + 0.62 * (elbow - shoulder), wide, wide * 0.92)]
         else:
             sleeve = [limb(shoulder, elbow, wide, 0.82 * wide),
                       limb(elbow, hand, 0.82 * wide, 0.66 * wide)]
@@ -255,11 +255,11 @@ class Wardrobe:
         tall = {"cap": 1.12, "beanie": 1.30, "sun hat": 1.22}[kind]
         dome = _DOME * (rx, (tall - 0.40) * ry) + (x, y - 0.40 * ry)
         canvas.paint(dome, paint, HAT, shadow=0.1)
-        band = [np.array([x - rx, y - 0.38 * ry]), np.array([x + rx, y - 0.38 * ry])]
+        band = (np.array([x - rx, y - 0.38 * ry]), np.array([x + rx, y - 0.38 * ry]))
         if kind == "cap":
             visor = np.array([x + 0.85 * body.sin * rx, y - 0.36 * ry])
             if body.cos > -0.35:
-                canvas.dab(disc(*visor, (0.72 + 0.1 * abs(body.sin)) * rx, 0.14 * ry, 14),
+                canvas.dab(oval(visor, (0.72 + 0.1 * abs(body.sin)) * rx, 0.14 * ry, 14),
                              paint * 0.74, HAT)
         elif kind == "beanie":
             canvas.dab(limb(*band, 0.15 * ry, 0.15 * ry), paint * 0.82, HAT)

@@ -124,7 +124,7 @@ class World:
 
     def _drawn(self, parts: dict[str, dict], words: np.random.Generator) -> Drawing:
         image, infrared, labels = render.render(*parts.values(), size=self.size)
-        said = captions.describe(*parts.values(), words)
+        said = captions.describe(parts["person"], parts["outfit"], parts["scene"], words)
         return Drawing(image, infrared, labels, said.id_caption, said.cloth_caption, _flat(parts),
                        {"id": said.id_facts, "cloth": said.cloth_facts})
 

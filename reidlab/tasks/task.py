@@ -21,8 +21,8 @@ class TrainingTask(Protocol):
     """
 
     data: Any
-    model: nn.Module
-    loss: nn.Module
+    model: Any  # a module, of the task's own class
+    loss: Any
     batches_per_pass: int
 
     def __init__(self, experiment: Any, run: RunFolder, accelerator: Accelerator): ...
@@ -30,14 +30,14 @@ class TrainingTask(Protocol):
     def batch(self, step: int, shard: slice, progress: float) -> Any:
         """The batch of one step, a function of the seed and the step alone."""
 
-    def forward(self, model: nn.Module, batch: Any, epoch: int, progress: float
+    def forward(self, model: Any, batch: Any, epoch: int, progress: float
                 ) -> tuple[dict, dict[str, float]]:
         """Loss terms of a batch, and what else is worth a line in the log."""
 
-    def monitor(self, model: nn.Module) -> dict[str, float]:
+    def monitor(self, model: Any) -> dict[str, float]:
         """Numbers of a held-out batch."""
 
-    def validate(self, model: nn.Module) -> dict[str, float]:
+    def validate(self, model: Any) -> dict[str, float]:
         """Scores of the validation people; ``val/mAP`` chooses the checkpoint."""
 
 
@@ -56,7 +56,7 @@ class Column:
     label: str | None = None
     colour: str = "text"
 
-    def value(self, report: dict) -> float | None:
+    def value(self, report: Any) -> float | None:
         """The number; None where the report has none."""
         for key in self.path:
             if not isinstance(report, dict) or key not in report:

@@ -1,6 +1,7 @@
 """The text-image task: what the loop trains, watches and validates."""
 
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -27,8 +28,9 @@ from reidlab.evaluation.text_image import (
     validation_pictures,
 )
 from reidlab.losses.text_image import TextImageLoss
+from reidlab.models.concept_erasure import ConceptEraser
 from reidlab.models.modes import evaluating
-from reidlab.models.text_image import build
+from reidlab.models.text_image import TextImageModel, build
 from reidlab.runs.folder import RunFolder
 from reidlab.tasks.task import COSTS, VALIDATION, Column, Task
 
@@ -48,7 +50,7 @@ class Monitor:
         self.image = to_tensor(split.images[::every][:count])
 
     @torch.no_grad()
-    def __call__(self, model: nn.Module) -> dict[str, float]:
+    def __call__(self, model: TextImageModel) -> dict[str, float]:
         """Dependence of identity and clothing on raw pooled features and on embeddings; gate.
 
         Embeddings are those the losses read, before any erasure: that was fitted to the weights
@@ -110,7 +112,8 @@ class TextImageTraining:
 
     def batch(self, step: int, shard: slice, progress: float) -> Batch:
         """The batch of one step; `shard` is this process's rows."""
-        return self.batches(step, shard, self.accelerator.device, progress)
+        return self.batches(step, shard, self.accelerator.device,
+                            self.loss.needs_negatives(step, progress))
 
     def forward(self, model: nn.Module, batch: Batch, epoch: int, progress: float
                 ) -> tuple[dict, dict[str, float]]:
@@ -139,7 +142,7 @@ class TextImageTraining:
         return {"id": self.tokens.bag(batch.id_text).to(device),
                 "cloth": self.tokens.bag(batch.cloth_text).to(device)}
 
-    def monitor(self, model: nn.Module) -> dict[str, float]:
+    def monitor(self, model: TextImageModel) -> dict[str, float]:
         """Dependence and gate on a held-out batch. The controller reads the dependence of what is
         penalised, once the penalty has set in."""
         row, control = self.held_out(model), self.loss.controller
@@ -149,7 +152,7 @@ class TextImageTraining:
             ) if self.loss.ramp(self.progress) > 0 else control.multiple.item()
         return row
 
-    def validate(self, model: nn.Module) -> dict[str, float]:
+    def validate(self, model: TextImageModel) -> dict[str, float]:
         """Scores of the validation people in the described clothes."""
         erased = self.fit_concept_eraser(model)
         found = embed(model, self.data.val, pictures=validation_pictures(self.data.val))
@@ -158,11 +161,12 @@ class TextImageTraining:
         return erased | {"val/R1": report.r1, "val/R5": report.r5, "val/mAP": report.map,
                          "val/mINP": report.minp}
 
-    def fit_concept_eraser(self, model: nn.Module, most: int = 12_000) -> dict[str, float]:
+    def fit_concept_eraser(self, model: TextImageModel, most: int = 12_000
+                           ) -> dict[str, float]:
         """Fit the erasure, where the model has one, on training pictures and their captions."""
         if not self.experiment.heads.concept_erasure:
             return {}
-        erasure, count = model.concept_eraser, len(self.data.train.records)
+        erasure, count = cast(ConceptEraser, model.concept_eraser), len(self.data.train.records)
         erasure.reset()
         found = embed(model, self.data.train, pictures=range(0, count, -(-count // most)))
         first = np.flatnonzero(found.caption == 0)  # one caption a picture, in picture order

@@ -33,13 +33,13 @@ def people_explorer(seed: int = 0, size: tuple[int, int] = (224, 112), person: i
     @lru_cache(maxsize=64)
     def picture(values: tuple) -> bytes:
         chosen = dict(values)
-        place = [chosen.pop(name) for name in ("person", "outfit", "shot")]
+        who, worn, taken = (chosen.pop(name) for name in ("person", "outfit", "shot"))
         yaw = chosen.pop("yaw")
         changes = {name.replace("__", "/"): value for name, value in chosen.items()
                    if value != AS_SAMPLED}
         if yaw >= 0:
             changes["scene/yaw"] = float(yaw)
-        return png(portrait(world.draw_changed(*place, changes)))
+        return png(portrait(world.draw_changed(who, worn, taken, changes)))
 
     def slider(name, value, least, most, step=1):
         return ipywidgets.IntSlider(value=value, min=least, max=most, step=step, description=name,

@@ -2,6 +2,7 @@
 import io
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import ipywidgets
 from IPython.display import display
@@ -36,7 +37,8 @@ class Panel:
 
     def __init__(self, name: str, view: Callable, /, **controls: ipywidgets.Widget):
         claim(name, self)
-        self.name, self.view, self.controls = name, view, controls
+        self.name, self.controls = name, controls
+        self.view: Any = view  # None once the panel is closed
         self.image = ipywidgets.Image(format="png")
         self.fault = ipywidgets.HTML()
         self.box = ipywidgets.VBox([ipywidgets.HBox(list(controls.values()),

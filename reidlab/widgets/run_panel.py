@@ -4,6 +4,7 @@ Closing the page or restarting the kernel leaves the run alone; a new panel on t
 goes on watching.
 """
 import contextlib
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -59,8 +60,10 @@ class RunPanel:
         self.start_button.on_click(self.start)
         self.stop_button.on_click(self.stop)
         self.folder.observe(self._typed, names="value")
-        self._figure, self._process = figure(*SIZE), None
-        self._drawn = (None, 0, 0.0)  # what the picture shows, how many rows of it, and since when
+        self._figure = figure(*SIZE)
+        self._process: subprocess.Popen | None = None
+        # what the picture shows, how many rows of it, and since when
+        self._drawn: tuple[tuple[str, str] | None, int, float] = (None, 0, 0.0)
         self._closed, self._looking = threading.Event(), threading.Lock()
         self.refresh()
         self._thread = threading.Thread(target=self._watch, daemon=True)
@@ -172,8 +175,9 @@ def facts(found: Status) -> list[str]:
     parts = [found.state]
     if found.step:
         parts.append(f"step {found.step} of {found.steps or '?'}")
-    if "total" in found.losses:
-        parts.append(f"loss {found.losses['total']:.3f}")
+    losses = found.losses or {}
+    if "total" in losses:
+        parts.append(f"loss {losses['total']:.3f}")
     if found.scores:
         parts.append(f"val R1 {100 * found.scores['R1']:.1f} mAP {100 * found.scores['mAP']:.1f}")
     if found.pictures_a_second is not None:

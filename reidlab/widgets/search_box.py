@@ -1,11 +1,12 @@
 """The search box: type a description, see the ranking, click a hit to see where it comes from."""
 from pathlib import Path
+from typing import Any
 
 import ipywidgets
 from IPython.display import display
 from PIL import Image
 
-from reidlab.engine.search import Searcher
+from reidlab.engine.search import Hit, Searcher
 from reidlab.errors import ReidlabError
 from reidlab.plots.attention import shared_out
 from reidlab.plots.people import ranked
@@ -23,7 +24,9 @@ class SearchBox:
 
     def __init__(self, searcher: Searcher, text: str, k: int = 8):
         claim("search box", self)
-        self.searcher, self.k, self.hits = searcher, k, []
+        self.searcher: Any = searcher  # None once the box is closed
+        self.k = k
+        self.hits: list[Hit] = []
         self.text = ipywidgets.Text(value=text, description="who?", continuous_update=False,
                                     layout={"width": "42em"})
         self.weight = ipywidgets.FloatSlider(

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from reidlab.batches.text_image import Batches, SimilarCaptions, hard_negatives
+from reidlab.losses.text_image import TextImageLoss
 from tests.conftest import MATCHING, mini
 
 
@@ -33,15 +34,23 @@ def test_negative_rows_come_from_another_person_in_other_words(data, kind):
         assert records[picture].cloth_captions[caption] != records[other].cloth_captions[said]
 
 
-def test_rivals_share_words_and_mean_something_else(data):
+def test_hard_negatives_share_words_and_mean_something_else(data):
     batches = Batches(data.train, mini("corrected", **MATCHING))
-    batch = batches(0)
+    batch = batches(0, hard_negatives=True)
     own = [f"{i} {c}" for i, c in zip(batch.id_text, batch.cloth_text, strict=True)]
     assert all(r in own and r != o for r, o in zip(batch.negative_text, own, strict=True))
     overlap = [len(set(r.split()) & set(o.split())) for r, o in zip(batch.negative_text, own,
                                                                     strict=True)]
     mean = np.mean([len(set(a.split()) & set(b.split())) for a in own for b in own if a != b])
     assert np.mean(overlap) > mean
-    assert batches(0, progress=0.0).negative_text is None  # matching has not set in yet
+    assert batches(0).negative_text is None
     same = np.ones((2, 2), bool)
     assert hard_negatives(["a b", "a c"], same, np.random.default_rng(0)) == ["a b", "a c"]
+
+
+def test_the_loss_says_when_it_needs_hard_negatives():
+    loss = TextImageLoss(mini("corrected", **MATCHING | {
+        "loss__itm_start": 0.5, "loss__itm_every": 3}).loss, 128, 256)
+    assert [loss.needs_negatives(step, 0.5) for step in range(4)] == [True, False, False, True]
+    assert not loss.needs_negatives(0, 0.49)
+    assert not TextImageLoss(mini("corrected").loss, 128, 256).needs_negatives(0, 1.0)

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import torch
 
-from reidlab.batches.augmentation import augment
+from reidlab.batches.augmentation import augment, relit
 from reidlab.batches.text_image import Batches
 from reidlab.config.text_image import Data
 from reidlab.data.loading import (
@@ -128,6 +128,17 @@ def test_augmentation_off_is_the_picture_and_on_keeps_range_and_size(data):
     inner = image[0, :, 8:-8, 8:-8]
     assert any(torch.equal(shifted[0, :, 8 + dy:88 + dy, 8 + dx:40 + dx], inner)
                for dy in range(-4, 5) for dx in range(-4, 5))
+
+
+def test_relighting_scales_brightness_and_then_contrast_around_the_mean_grey():
+    image = torch.tensor([0.2, 0.8]).expand(1, 3, 1, 2)
+    none, half = torch.ones(1), torch.tensor([0.5])
+    torch.testing.assert_close(relit(image, none, none), image)
+    assert relit(image, half, none)[0, 0, 0].tolist() == pytest.approx([0.1, 0.4])
+    assert relit(image, none, half)[0, 0, 0].tolist() == pytest.approx([0.35, 0.65])  # mean 0.5
+    assert relit(image, 2 * none, none)[0, 0, 0].tolist() == pytest.approx([0.4, 1.0])  # clamped
+    red = torch.tensor([1.0, 0.0, 0.0])[None, :, None, None]
+    assert relit(red, none, 0 * none)[0, :, 0, 0].tolist() == pytest.approx([0.299] * 3)
 
 
 def test_cached_pictures_are_the_drawn_ones(data):

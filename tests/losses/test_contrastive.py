@@ -1,10 +1,12 @@
 """Each test states one fact about a contrastive loss that a reader can check by hand."""
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
 import torch.nn.functional as F
 
+from reidlab.config.text_image import Loss, Weights
 from reidlab.losses.adversarial import cloth_adv_ramp, negative_info_nce, off_diagonal
 from reidlab.losses.contrastive import (
     info_nce,
@@ -14,7 +16,8 @@ from reidlab.losses.contrastive import (
     same_person_other_picture,
     summed_scores,
 )
-from reidlab.losses.gate import classification, gate_regularization
+from reidlab.losses.gate import gate_regularization
+from reidlab.losses.text_image import TextImageLoss
 
 
 def pairs(n=6, d=5, seed=0):
@@ -136,9 +139,15 @@ def test_pictures_of_one_person_attract_each_other():
 def test_classification_is_cross_entropy_with_smoothing():
     logits, label = torch.tensor([[2.0, 0.0, 0.0]]), torch.tensor([0])
     log_p = torch.log_softmax(logits, 1)[0]
-    assert classification(logits, label).item() == pytest.approx(-log_p[0].item())
-    smooth = -(0.9 * log_p[0] + 0.1 * log_p.mean()).item()
-    assert classification(logits, label, label_smoothing=0.1).item() == pytest.approx(smooth)
+    alone = Weights(info_nce=0, bio=0, cloth=0, cloth_adv=0, cloth_match=0, decouple=0,
+                    gate_regularization=0)
+
+    def cls(smoothing):
+        loss = TextImageLoss(Loss(weights=alone, label_smoothing=smoothing), 4, 4)
+        return loss(SimpleNamespace(id_logits=logits), SimpleNamespace(pid=label), 1)["cls"].item()
+
+    assert cls(0.0) == pytest.approx(-log_p[0].item())
+    assert cls(0.1) == pytest.approx(-(0.9 * log_p[0] + 0.1 * log_p.mean()).item())
 
 
 @pytest.mark.covers("L9")

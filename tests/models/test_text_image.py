@@ -171,7 +171,7 @@ def gradients(name, data, steps=2, **changes):
                   **{f"loss.{n}": p for n, p in loss.named_parameters()}}
     step = torch.optim.SGD(everything.values(), lr=1e-3)
     for k in range(steps):
-        batch = batches(k)
+        batch = batches(k, hard_negatives=True)
         out = model(batch.image, cloth_text=batch.cloth_text, id_text=batch.id_text,
                     negative_text=batch.negative_text)
         words = {s: model.text_encoder.tokens.bag(getattr(batch, f"{s}_text"))
