@@ -228,9 +228,7 @@ def _search(options):
 
 def _check(options):
     from reidlab.data.checking import check, markdown
-    from reidlab.data.visible_infrared import INFRARED_LAYOUTS
-    look = check if options.layout in INFRARED_LAYOUTS else check
-    found = look(options.layout, Path(options.folder))
+    found = check(options.layout, Path(options.folder))
     found["failed"] = sum(p["fatal"] for p in found["problems"])
     return found, markdown(found)
 

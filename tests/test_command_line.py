@@ -7,20 +7,21 @@ import typing
 
 import pytest
 
-from reidlab.__main__ import main
+from reidlab.__main__ import _experiment, main, parser
 from reidlab.config import Disentangle, Expansion, Fusion, Heads, Stages, Text, flatten
-from reidlab.config.changes import change
+from reidlab.config.changes import change, to_dict
 from reidlab.config.text_image import Loss
 from reidlab.disentangle import DISENTANGLERS
 from reidlab.encoders.pooling import POOLINGS
 from reidlab.errors import ReidlabError
 from reidlab.expansion import EXPANSIONS
+from reidlab.files import write_json
 from reidlab.fusion import FUSIONS, TOKEN_FUSIONS
 from reidlab.losses.decoupling import DECOUPLERS
 from reidlab.models.heads import HEADS
 from reidlab.models.necks import NECKS
 from reidlab.presets import preset
-from tests.conftest import MINI
+from tests.conftest import MINI, mini
 
 
 def failing(capsys, *arguments):
@@ -246,3 +247,17 @@ def test_the_package_starts_as_a_module_and_imports_without_mamba_ssm():
     done = subprocess.run([sys.executable, "-m", "reidlab", "train", "x", "--run", "y"],
                           capture_output=True, text=True)
     assert done.returncode == 2 and "Traceback" not in done.stderr
+
+
+def test_a_config_file_stands_for_a_preset(tmp_path, capsys):
+    """A run can be repeated from its own config.json, with changes."""
+    asked = mini("attention", training__lr=0.5)
+    file = tmp_path / "config.json"
+    write_json(file, {"experiment": to_dict(asked), "data": "0123"})
+    options = ["train", str(file), "--run", str(tmp_path / "run")]
+    assert _experiment(parser().parse_args(options)) == asked
+    changed = _experiment(parser().parse_args([*options, "--seed", "5", "--set",
+                                               "training.epochs=7"]))
+    assert changed == change(asked, {"seed": 5, "training.epochs": 7})
+    assert "--size is part of" in failing(capsys, *options, "--size", "small")
+    assert "no file" in failing(capsys, "train", str(tmp_path / "none.json"), "--run", "run")

@@ -37,6 +37,18 @@ def test_features_under_a_gate_of_ones_own_are_the_share_that_it_says(data):
         reidlab.build(mini("projection"), 4).image_features(image, gate=torch.tensor(0.5))
 
 
+def test_what_does_not_fit_is_one_line(data):
+    model, image = reidlab.build(mini("attention"), 4).eval(), to_tensor(data.test.images[:2])
+    with pytest.raises(ReidlabError, match=r"a gate is a fraction in \[0, 1\]"):
+        model.image_features(image, gate=1.7)
+    other = reidlab.build(reidlab.preset("embednet_corrected"), 4)
+    for ask in (lambda: reidlab.embed(other, data.test),
+                lambda: reidlab.attention(other, data.test.images[:2]),
+                lambda: reidlab.gate(other, data.test.images[:2])):
+        with pytest.raises(ReidlabError, match="EmbedNet is a visible-infrared model"):
+            ask()
+
+
 def test_loading_leaves_the_global_generator_as_it_was(run):
     torch.manual_seed(5)
     before = torch.get_rng_state()

@@ -73,7 +73,7 @@ class AttentionDisentangler(nn.Module):
             identity, cloth = id_norm(identity + read_by_id), cloth_norm(cloth + read_by_cloth)
         return identity, cloth
 
-    def forward(self, tokens: Tensor, want_maps: bool = False, gate: Tensor | None = None
+    def forward(self, tokens: Tensor, want_maps: bool = False, gate: Tensor | float | None = None
                 ) -> DisentangledFeatures:
         """(B, N, D) → two (B, D), the gate (B, D), and maps (B, heads, N, N) on request: one for
         each layer that weighs tokens, self layers first. `gate` replaces the learned one."""

@@ -57,7 +57,7 @@ class GatedDisentangler(nn.Module):
             "multihead": lambda: nn.Sequential(nn.Linear(2 * dim, 8), _Spread(dim)),
         }[kind]()
 
-    def forward(self, identity: Tensor, cloth: Tensor, gate: Tensor | None = None
+    def forward(self, identity: Tensor, cloth: Tensor, gate: Tensor | float | None = None
                 ) -> DisentangledFeatures:
         """(B, D) twice → both parts; `gate`, which broadcasts to (B, D), replaces the learned."""
         if gate is None:

@@ -21,7 +21,7 @@ class ConvStem(nn.Sequential):
 
     Args:
         dim: token width D.
-        patch: total stride, a power of two of at least 16.
+        patch: total stride, a power of two of at least 8.
     """
 
     def __init__(self, dim: int, patch: int):

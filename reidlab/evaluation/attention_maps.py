@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from reidlab.data.packing import to_tensor
+from reidlab.evaluation.embeddings import refuse_another_task
 from reidlab.models.modes import evaluating
 
 
@@ -99,7 +100,11 @@ def attention(model, images: np.ndarray) -> dict[str, Tensor]:
     Returns:
         ``encoder`` (layers, B, heads, N, N), and ``identity`` and ``cloth`` (B, heads, Q, N) for
         designs whose branches have attention.
+
+    Raises:
+        ReidlabError: a model of the other task.
     """
+    refuse_another_task(model)
     return {"encoder": encoder_maps(model, images)} | branch_maps(model, images)
 
 
@@ -110,7 +115,11 @@ def gate(model, images: np.ndarray) -> np.ndarray | None:
     Args:
         model: a `TextImageModel`; it is left as it was.
         images: (B, H, W, 3) uint8.
+
+    Raises:
+        ReidlabError: a model of the other task.
     """
+    refuse_another_task(model)
     device = model.visual_encoder.device
     with evaluating(model):
         found = model.image_features(to_tensor(images).to(device))[0].gate

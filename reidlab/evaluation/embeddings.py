@@ -10,6 +10,7 @@ from torch import Tensor
 
 from reidlab.data.packing import to_tensor
 from reidlab.data.records import Record, Split
+from reidlab.errors import ReidlabError
 from reidlab.models.modes import evaluating
 
 
@@ -46,6 +47,17 @@ class Embeddings:
         return np.array([r.outfit for r in self.records], np.int64)
 
 
+def refuse_another_task(model) -> None:
+    """Stop where a model reads no captions.
+
+    Raises:
+        ReidlabError: a visible-infrared model.
+    """
+    if not hasattr(model, "text_encoder"):
+        raise ReidlabError(f"{type(model).__name__} is a visible-infrared model; this reads "
+                           "text-image models, encode(image, modality) gives its vectors")
+
+
 @torch.inference_mode()
 def embed(model, split: Split, batch_size: int = 256, pictures=None) -> Embeddings:
     """Embeddings of a split by a model at rest.
@@ -55,7 +67,11 @@ def embed(model, split: Split, batch_size: int = 256, pictures=None) -> Embeddin
         split: what to embed.
         batch_size: pictures or captions at a time.
         pictures: indices to embed; None takes all.
+
+    Raises:
+        ReidlabError: a model of the other task.
     """
+    refuse_another_task(model)
     with evaluating(model):
         chosen = range(len(split.records)) if pictures is None else [int(k) for k in pictures]
         records = [split.records[k] for k in chosen]

@@ -118,8 +118,8 @@ class TextImageModel(nn.Module):
                  "absent" if self.scale is None else f"{SCALE:.4f}")
 
     # the two ways in, used by training and retrieval alike -----------------------------------
-    def image_features(self, image: Tensor, want_maps: bool = False, gate: Tensor | None = None
-                       ) -> tuple[DisentangledFeatures, Tensor]:
+    def image_features(self, image: Tensor, want_maps: bool = False,
+                       gate: Tensor | float | None = None) -> tuple[DisentangledFeatures, Tensor]:
         """Pooled identity and clothing features (B, D), and the tokens (B, N, D).
 
         Args:
@@ -136,6 +136,8 @@ class TextImageModel(nn.Module):
         tokens = self.visual_encoder(image).last_hidden_state
         if gate is None:
             return self.disentangle(tokens, want_maps), tokens
+        if not 0 <= float(torch.as_tensor(gate).min()) <= float(torch.as_tensor(gate).max()) <= 1:
+            raise ReidlabError("a gate is a fraction in [0, 1]; give one value or (B, D) of them")
         if not isinstance(self.disentangle, AttentionDisentangler):
             raise ReidlabError(f"{type(self.disentangle).__name__} has no gate to set; use a "
                                "design with disentangle.name=attention")

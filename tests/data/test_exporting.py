@@ -20,8 +20,7 @@ def export(folder, name="cuhk-pedes", **changes):
 
 
 def problems(folder, name) -> list:
-    return [p for p in (check if name in LAYOUTS else check)(name, folder)["problems"]
-            if p["fatal"]]
+    return [p for p in check(name, folder)["problems"] if p["fatal"]]
 
 
 @pytest.mark.parametrize("name", ["cuhk-pedes", "llcm"])
