@@ -110,11 +110,11 @@ class VisibleInfraredBatches:
         """The batch of one step; `progress` is the share of training done."""
         visible, infrared, labels = self.pick(step, progress)
         both = []
-        for kind, split, rows in ((0, self.pair.visible, visible),
+        for number, split, rows in ((0, self.pair.visible, visible),
                                   (1, self.pair.infrared, infrared)):
             shift = torch.Generator().manual_seed(self.seed * 1_000_003 + step)  # one for both
             image = augment(split.images[rows], self.data, shift, len(rows), slice(None))
-            hide = torch.Generator().manual_seed(self.seed * 1_000_003 + 2 * step + kind)
+            hide = torch.Generator().manual_seed(self.seed * 1_000_003 + 2 * step + number)
             both.append(random_erasing(image, self.data.random_erasing, hide))
         both[0] = exchange_channels(both[0], self.data.channel_exchange, hide)
         names = torch.tensor(labels + labels, device=device)

@@ -150,14 +150,14 @@ def in_two_splits(splits: dict[int, set[str]]) -> list[Problem]:
 
 def _captions(sound: list) -> list[Problem]:
     """Captions shared between people, and dirt in them."""
-    problems, said = [], defaultdict(set)
+    problems, owners = [], defaultdict(set)
     dirty: Counter[str] = Counter()
     for where, row in sound:
         for caption in row["captions"]:
-            said[caption.strip().lower()].add(row["id"])
+            owners[caption.strip().lower()].add(row["id"])
             if not caption.isascii():
                 dirty[where] += 1
-    for caption, people in said.items():
+    for caption, people in owners.items():
         if len(people) > 1:
             problems.append(Problem(
                 f"people {', '.join(map(str, sorted(people)[:5]))}",
@@ -179,8 +179,8 @@ def _visible_infrared(name: str, folder: Path, trial: int) -> dict:
             splits = known.read(folder, trial)
         except ReidlabError as fault:
             problems.append(refusal(str(folder), fault))
-    for split, kinds in splits.items():
-        problems += _kinds(split, kinds) + _people(split, kinds)
+    for split, by_modality in splits.items():
+        problems += _modalities(split, by_modality) + _people(split, by_modality)
     if name != "regdb":
         problems += _shared(splits)
     if not any(p.fatal for p in problems):  # else the reader would refuse what was just named
@@ -188,26 +188,31 @@ def _visible_infrared(name: str, folder: Path, trial: int) -> dict:
             visible_infrared.read(name, folder, trial)
         except ReidlabError as fault:
             problems.append(refusal(str(folder), fault))
-    for split, kinds in splits.items():
-        problems += _files(folder, split, kinds)
-    counts = {split: {"people": len({r.pid for kind in kinds for r in kind}),
-                      **{k: len(records) for k, records in zip(MODALITIES, kinds, strict=True)},
-                      "published": {"people": known.people.get(split),
-                                    **dict(zip(MODALITIES, known.pictures.get(split, (None, None)),
-                                               strict=True))}}
-              for split, kinds in splits.items()}
+    for split, by_modality in splits.items():
+        problems += _files(folder, split, by_modality)
+    counts = {
+        split: {
+            "people": len({r.pid for modality in by_modality for r in modality}),
+            **{k: len(records) for k, records in zip(MODALITIES, by_modality, strict=True)},
+            "published": {
+                "people": known.people.get(split),
+                **dict(zip(MODALITIES, known.pictures.get(split, (None, None)), strict=True)),
+            },
+        }
+        for split, by_modality in splits.items()
+    }
     return {"layout": known.title, "annotation": str(folder), "counts": counts,
             "problems": [asdict(p) for p in problems]}
 
 
-def _kinds(split: str, kinds: ByModality) -> list[Problem]:
-    return [Problem(split, f"no {kind} pictures", "unpack the data set again")
-            for kind, records in zip(MODALITIES, kinds, strict=True) if not records]
+def _modalities(split: str, by_modality: ByModality) -> list[Problem]:
+    return [Problem(split, f"no {modality} pictures", "unpack the data set again")
+            for modality, records in zip(MODALITIES, by_modality, strict=True) if not records]
 
 
-def _files(folder: Path, split: str, kinds: ByModality) -> list[Problem]:
+def _files(folder: Path, split: str, by_modality: ByModality) -> list[Problem]:
     problems = []
-    for records in kinds:
+    for records in by_modality:
         for path, times in Counter(r.path for r in records).items():
             if times > 1:
                 problems.append(Problem(f"{split}, {path}", f"is listed {times} times",
@@ -218,9 +223,9 @@ def _files(folder: Path, split: str, kinds: ByModality) -> list[Problem]:
     return problems
 
 
-def _people(split: str, kinds: ByModality) -> list[Problem]:
+def _people(split: str, by_modality: ByModality) -> list[Problem]:
     """People seen in one modality only."""
-    seen = [{r.pid for r in records} for records in kinds]
+    seen = [{r.pid for r in records} for records in by_modality]
     return [Problem(f"{split}, person {pid}", f"is seen in {MODALITIES[k]} pictures only",
                     "is left out of training, and of scores as a query without a match",
                     fatal=False)
@@ -229,8 +234,8 @@ def _people(split: str, kinds: ByModality) -> list[Problem]:
 
 def _shared(splits: dict[str, ByModality]) -> list[Problem]:
     where = defaultdict(set)
-    for split, kinds in splits.items():
-        for records in kinds:
+    for split, by_modality in splits.items():
+        for records in by_modality:
             for record in records:
                 where[record.pid].add(split)
     return in_two_splits(where)

@@ -192,6 +192,6 @@ def synthetic_visible_infrared(
 def _record(world: World, key: tuple[int, int, int], infrared: bool) -> Record:
     person, outfit, shot = key
     factors = world.factors(*key)
-    kind = "infrared" if infrared else "visible"
-    return Record(path=f"{kind}/{person:07d}/{shot:02d}.png", pid=person,
+    modality = "infrared" if infrared else "visible"
+    return Record(path=f"{modality}/{person:07d}/{shot:02d}.png", pid=person,
                   camid=factors["scene/camera"], outfit=outfit, factors=factors)

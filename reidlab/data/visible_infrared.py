@@ -10,7 +10,7 @@ from PIL import Image
 from reidlab.data.folders import require_folder, write_folder
 from reidlab.data.lists import Line, labelled, numbers
 from reidlab.data.pictures import pictures_directly_in
-from reidlab.data.records import Record
+from reidlab.data.records import MODALITIES, Record
 from reidlab.data.splits import (
     held_out,
     refuse_shared_people,
@@ -23,8 +23,8 @@ from reidlab.errors import ReidlabError
 ByModality = tuple[list[Record], list[Record]]  # visible and infrared records
 
 
-def _pair(kinds: Iterable[list[Record]]) -> ByModality:
-    visible, infrared = kinds
+def _pair(both: Iterable[list[Record]]) -> ByModality:
+    visible, infrared = both
     return visible, infrared
 
 
@@ -67,15 +67,15 @@ class SYSU:
         """Where each record's picture goes, and the text of each list."""
         where, known = {}, _numbered(splits, first=1)
         count: dict[tuple[int, int], int] = {}
-        for kinds in splits.values():
-            for records, cameras in zip(kinds, (self.visible, self.infrared), strict=True):
+        for both in splits.values():
+            for records, cameras in zip(both, (self.visible, self.infrared), strict=True):
                 for record in records:
                     pid, camera = known[record.pid], cameras[record.camid % len(cameras)]
                     count[camera, pid] = count.get((camera, pid), 0) + 1
                     where[record.path] = (f"cam{camera}/{pid:04d}/"
                                           f"{count[camera, pid]:04d}{self.suffix}")
-        lists = {split: sorted({known[r.pid] for kind in kinds for r in kind})
-                 for split, kinds in splits.items()}
+        lists = {split: sorted({known[r.pid] for rows in both for r in rows})
+                 for split, both in splits.items()}
         return where, {f"exp/{split}_id.txt": ",".join(map(str, ids)) + "\n"
                        for split, ids in lists.items()}
 
@@ -93,29 +93,29 @@ class RegDB:
 
     def lists(self, folder: Path, trial: int) -> dict[str, Path]:
         """The files that name the splits of a trial, 1 to 10."""
-        return {f"{split}_{kind}": folder / "idx" / f"{split}_{kind}_{trial}.txt"
-                for split in ("train", "test") for kind in ("visible", "thermal")}
+        return {f"{split}_{word}": folder / "idx" / f"{split}_{word}_{trial}.txt"
+                for split in ("train", "test") for word in ("visible", "thermal")}
 
     def read(self, folder: Path, trial: int) -> dict[str, ByModality]:
         """Records of train and test, as the lists have them."""
         lists = self.lists(folder, trial)
         return {split: _pair(
             [Record(path=line.path, pid=line.label, camid=camera)
-             for line in labelled(lists[f"{split}_{kind}"])]
-            for kind, camera in (("visible", 1), ("thermal", 2))) for split in ("train", "test")}
+             for line in labelled(lists[f"{split}_{word}"])]
+            for word, camera in (("visible", 1), ("thermal", 2))) for split in ("train", "test")}
 
     def write(self, splits: dict[str, ByModality], trial: int) -> tuple[dict, dict[str, str]]:
         """Where each record's picture goes, and the text of each list of one trial."""
         where, texts, known = {}, {}, _numbered(splits, first=0)
-        for split, kinds in splits.items():
-            for records, kind in zip(kinds, ("visible", "thermal"), strict=True):
+        for split, both in splits.items():
+            for records, word in zip(both, ("visible", "thermal"), strict=True):
                 lines = []
                 for n, record in enumerate(records):
                     pid = known[record.pid]
-                    path = f"{kind.capitalize()}/{pid:03d}/{kind}_{pid:03d}_{n:05d}{self.suffix}"
+                    path = f"{word.capitalize()}/{pid:03d}/{word}_{pid:03d}_{n:05d}{self.suffix}"
                     where[record.path] = path
                     lines.append(f"{path} {pid}\n")
-                texts[f"idx/{split}_{kind}_{trial}.txt"] = "".join(lines)
+                texts[f"idx/{split}_{word}_{trial}.txt"] = "".join(lines)
         return where, texts
 
 
@@ -146,14 +146,14 @@ class LLCM:
             ReidlabError: a line that cannot be used, or a path without a person or a camera.
         """
         lists = self.lists(folder, trial)
-        train = _pair([self._listed(line) for line in labelled(lists[f"train_{kind}"])]
-                      for kind in ("vis", "nir"))
+        train = _pair([self._listed(line) for line in labelled(lists[f"train_{word}"])]
+                      for word in ("vis", "nir"))
         ids = numbers(lists["test_id"])
-        test = _pair([Record(path=f"test_{kind}/cam{camera}/{pid:04d}/{file.name}", pid=pid,
+        test = _pair([Record(path=f"test_{word}/cam{camera}/{pid:04d}/{file.name}", pid=pid,
                              camid=camera) for camera in cameras for pid in ids
                       for file in pictures_directly_in(
-                          folder / f"test_{kind}" / f"cam{camera}" / f"{pid:04d}")]
-                     for kind, cameras in (("vis", self.visible), ("nir", self.infrared)))
+                          folder / f"test_{word}" / f"cam{camera}" / f"{pid:04d}")]
+                     for word, cameras in (("vis", self.visible), ("nir", self.infrared)))
         return {"train": train, "test": test}
 
     def _listed(self, line: Line) -> Record:
@@ -171,20 +171,20 @@ class LLCM:
         """Where each record's picture goes, and the text of each list."""
         where, texts, known = {}, {}, _numbered(splits, first=1)
         classes = {pid: label for label, pid in enumerate(sorted(
-            {r.pid for kind in splits["train"] for r in kind}))}
-        for split, kinds in splits.items():
-            for records, kind, cameras in zip(kinds, ("vis", "nir"), (self.visible, self.infrared),
+            {r.pid for rows in splits["train"] for r in rows}))}
+        for split, both in splits.items():
+            for records, word, cameras in zip(both, ("vis", "nir"), (self.visible, self.infrared),
                                               strict=True):
                 lines = []
                 for n, record in enumerate(records):
                     pid, camera = known[record.pid], cameras[record.camid % len(cameras)]
-                    name = f"{pid:04d}_c{camera:02d}_s{pid:06d}_f{n:05d}_{kind}{self.suffix}"
-                    path = (f"{kind}/{pid:04d}/{name}" if split == "train" else
-                            f"test_{kind}/cam{camera}/{pid:04d}/{name}")
+                    name = f"{pid:04d}_c{camera:02d}_s{pid:06d}_f{n:05d}_{word}{self.suffix}"
+                    path = (f"{word}/{pid:04d}/{name}" if split == "train" else
+                            f"test_{word}/cam{camera}/{pid:04d}/{name}")
                     where[record.path] = path
                     lines.append(f"{path} {classes.get(record.pid, pid)}\n")
-                texts[f"idx/{split}_{kind}.txt"] = "".join(lines)
-        tested = sorted({known[r.pid] for kind in splits["test"] for r in kind})
+                texts[f"idx/{split}_{word}.txt"] = "".join(lines)
+        tested = sorted({known[r.pid] for rows in splits["test"] for r in rows})
         return where, texts | {"idx/test_id.txt": ",".join(map(str, tested)) + "\n"}
 
 
@@ -208,7 +208,7 @@ def infrared_layout(name: str, folder: Path | None = None) -> InfraredLayout:
 
 def _numbered(splits: dict[str, ByModality], first: int) -> dict[int, int]:
     """Person → number in the exported data set, in the order of persons."""
-    people = sorted({r.pid for kinds in splits.values() for kind in kinds for r in kind})
+    people = sorted({r.pid for both in splits.values() for rows in both for r in rows})
     return {pid: n for n, pid in enumerate(people, start=first)}
 
 
@@ -230,19 +230,20 @@ def read(name: str, folder: Path, trial: int = 1) -> dict[str, ByModality]:
     known = infrared_layout(name, folder)
     splits = known.read(folder, trial)
     if not known.has_val:
-        chosen = held_out(known.title, {r.pid for kind in splits["train"] for r in kind})
-        splits["val"] = _pair([r for r in kind if r.pid in chosen] for kind in splits["train"])
-        splits["train"] = _pair([r for r in kind if r.pid not in chosen]
-                                for kind in splits["train"])
-    for split, kinds in splits.items():
-        for kind, records in zip(("visible", "infrared"), kinds, strict=True):
+        chosen = held_out(known.title, {r.pid for rows in splits["train"] for r in rows})
+        splits["val"] = _pair([r for r in rows if r.pid in chosen] for rows in splits["train"])
+        splits["train"] = _pair([r for r in rows if r.pid not in chosen]
+                                for rows in splits["train"])
+    for split, both in splits.items():
+        for modality, records in zip(MODALITIES, both, strict=True):
             if not records:
-                raise ReidlabError(f"{folder} has no {kind} pictures in {split}; unpack it again")
+                raise ReidlabError(f"{folder} has no {modality} pictures in {split}; unpack it "
+                                   "again")
     if name != "regdb":  # RegDB numbers the people of train and test from 0 each
-        refuse_shared_people({split: {r.pid for kind in kinds for r in kind}
-                              for split, kinds in splits.items()}, folder)
-    refuse_shared_pictures({split: {str(PurePosixPath(r.path)) for kind in kinds for r in kind}
-                            for split, kinds in splits.items()}, folder)
+        refuse_shared_people({split: {r.pid for rows in both for r in rows}
+                              for split, both in splits.items()}, folder)
+    refuse_shared_pictures({split: {str(PurePosixPath(r.path)) for rows in both for r in rows}
+                            for split, both in splits.items()}, folder)
     refuse_too_little({split: (len({r.pid for r in visible} & {r.pid for r in infrared}),
                                len(visible) + len(infrared))
                        for split, (visible, infrared) in splits.items()}, folder,
@@ -267,12 +268,12 @@ def export(pairs: dict, folder: Path, name: str, trial: int = 1) -> int:
         ReidlabError: the folder holds something, or cannot be written.
     """
     known = infrared_layout(name)
-    kinds = {split: (list(pair.visible.records), list(pair.infrared.records))
+    splits = {split: (list(pair.visible.records), list(pair.infrared.records))
              for split, pair in pairs.items()}
     if not known.has_val:
-        spare = kinds.pop("val")
-        kinds["train"] = _pair(a + b for a, b in zip(kinds["train"], spare, strict=True))
-    where, texts = known.write(kinds, trial)
+        spare = splits.pop("val")
+        splits["train"] = _pair(a + b for a, b in zip(splits["train"], spare, strict=True))
+    where, texts = known.write(splits, trial)
     pictures = {r.path: image for pair in pairs.values() for split in (pair.visible, pair.infrared)
                 for r, image in zip(split.records, split.images, strict=True)}
 

@@ -100,7 +100,7 @@ class DualViT(nn.Module):
         Raises:
             ReidlabError: neither is given.
         """
-        given = [self.embed(image, kind) for kind, image in ((VISIBLE, visible),
+        given = [self.embed(image, number) for number, image in ((VISIBLE, visible),
                                                              (INFRARED, infrared))
                  if image is not None]
         if not given:

@@ -52,20 +52,20 @@ def probe(train_features, train_labels, test_features, test_labels, *, kind: str
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         fitted = make_pipeline(StandardScaler(), model).fit(train_features, train_labels)
-    said = fitted.predict(test_features)
+    predicted = fitted.predict(test_features)
     classes, true = np.unique(np.asarray(test_labels), return_inverse=True)
     number = {value: k for k, value in enumerate(classes.tolist())}
-    said = np.array([number.get(value, -1) for value in said.tolist()])
+    predicted = np.array([number.get(value, -1) for value in predicted.tolist()])
     base = 1 / len(classes)
     rng = np.random.default_rng(seed)
-    null = [_balanced(rng.permutation(true), said) - base for _ in range(permutations)]
+    null = [_balanced(rng.permutation(true), predicted) - base for _ in range(permutations)]
     people = np.arange(len(true)) if groups is None else np.asarray(groups)
     rows = [np.flatnonzero(people == p) for p in np.unique(people)]
     spread = []
     for _ in range(permutations):
         drawn = np.concatenate([rows[k] for k in rng.integers(len(rows), size=len(rows))])
-        spread.append(_balanced(true[drawn], said[drawn]) - base)
-    accuracy = _balanced(true, said)
+        spread.append(_balanced(true[drawn], predicted[drawn]) - base)
+    accuracy = _balanced(true, predicted)
     return {"accuracy": accuracy, "chance": base, "above_chance": accuracy - base,
             "permutation_95": float(np.quantile(null, 0.95)),
             "low": float(np.quantile(spread, 0.025)), "high": float(np.quantile(spread, 0.975))}
@@ -89,10 +89,10 @@ def unfit(train_labels, test_labels, kind: str = "logistic") -> str | None:
     return None
 
 
-def _balanced(true: np.ndarray, said: np.ndarray) -> float:
+def _balanced(true: np.ndarray, predicted: np.ndarray) -> float:
     """Mean recall over the classes that occur, of integer labels (scikit-learn's balanced
     accuracy, quick enough for a loop)."""
-    counts, hits = np.bincount(true), np.bincount(true, weights=said == true)
+    counts, hits = np.bincount(true), np.bincount(true, weights=predicted == true)
     return float((hits[counts > 0] / counts[counts > 0]).mean())
 
 

@@ -191,8 +191,10 @@ def _reranked(model, found: Embeddings, split: Split, scoring: Scoring) -> dict:
     texts, pictures = np.flatnonzero(keep[found.picture]), np.flatnonzero(keep)
     similarity, asked, wanted = score_same_clothes(found, scoring.cloth_weight)["text_to_image"]
     pairs = [(found.records[found.picture[t]], found.caption[t]) for t in texts]
-    said = [f"{r.id_captions[c]} {r.cloth_captions[c]}".strip() for r, c in pairs]
-    reranked = rerank(model, similarity, said, split, pictures, scoring.rerank, scoring.itm_weight)
+    captions = [f"{r.id_captions[c]} {r.cloth_captions[c]}".strip() for r, c in pairs]
+    reranked = rerank(
+        model, similarity, captions, split, pictures, scoring.rerank, scoring.itm_weight
+    )
     return {"text_to_image": retrieval_metrics(reranked, asked, wanted).to_dict()
             | {"chance": chance(asked, wanted)}}
 

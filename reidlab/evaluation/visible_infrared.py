@@ -208,17 +208,17 @@ def embed_modalities(model, pair: CrossModalSplit, rules: Protocol, batch_size: 
     of the protocol, by a model at rest."""
     device = next(model.parameters()).device
 
-    def encode(images: np.ndarray, kind: int) -> np.ndarray:
-        images_seen = rules.tta_images(to_tensor(images).to(device), kind)
+    def encode(images: np.ndarray, number: int) -> np.ndarray:
+        images_seen = rules.tta_images(to_tensor(images).to(device), number)
         found = torch.stack(
-            [model.encode(image_seen, kind).float() for image_seen in images_seen]
+            [model.encode(image_seen, number).float() for image_seen in images_seen]
         ).mean(dim=0)
         return F.normalize(found, dim=-1).cpu().numpy()
 
     with evaluating(model):
-        return {name: np.concatenate([encode(images[k:k + batch_size], kind)
+        return {name: np.concatenate([encode(images[k:k + batch_size], number)
                                       for k in range(0, len(images), batch_size)])
-                for name, kind in NUMBERED for images in [getattr(pair, name).images]}
+                for name, number in NUMBERED for images in [getattr(pair, name).images]}
 
 
 def visible_infrared_scores(experiment: VisibleInfraredExperiment, model,

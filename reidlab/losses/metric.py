@@ -54,18 +54,18 @@ def centre_pairs(plain: Tensor, generated: Tensor, labels: Tensor, modality: Ten
     Source: DEEN, arXiv:2303.14481, §3.3.
     """
     own_rows = labels == labels.unique()[:, None]                                    # (P, R)
-    rows_of = torch.stack([own_rows & (modality == kind) for kind in (0, 1)]).double()
+    rows_of = torch.stack([own_rows & (modality == number) for number in (0, 1)]).double()
     rows_of = rows_of[:, rows_of.any(dim=2).all(dim=0)]       # people seen in both modalities
     if rows_of.shape[1] < 2:
         raise ReidlabError("centre_pairs needs at least two people in both modalities; got "
                            f"{rows_of.shape[1]}")
 
-    def centres(features: Tensor, kind: int) -> Tensor:
-        return rows_of[kind] @ features.double() / rows_of[kind].sum(dim=1, keepdim=True)
+    def centres(features: Tensor, number: int) -> Tensor:
+        return rows_of[number] @ features.double() / rows_of[number].sum(dim=1, keepdim=True)
     sides = []
-    for kind in (0, 1):
-        own, other = centres(plain, kind), centres(plain, 1 - kind)
-        made = centres(generated, kind)
+    for number in (0, 1):
+        own, other = centres(plain, number), centres(plain, 1 - number)
+        made = centres(generated, number)
         near = paired(other, made)
         sides.append(
             (margin + near - paired(own, made).detach()).clamp(min=0)

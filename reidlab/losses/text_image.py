@@ -115,13 +115,13 @@ class TextImageLoss(nn.Module):
         return min(1.0, since / self.config.decouple_ramp) if self.config.decouple_ramp else 1.0
 
     def _info_nce(self, out, batch, epoch, words):
-        said = torch.tensor([bool(t) for t in batch.id_text], device=batch.pid.device)
+        has_text = torch.tensor([bool(t) for t in batch.id_text], device=batch.pid.device)
         if self.config.positives == "same":
             return multi_positive(out.image_embeds, out.id_text_embeds, batch.pid, batch.pid,
-                                  temperature=self.temperature, valid=said)
-        if said.all():
+                                  temperature=self.temperature, valid=has_text)
+        if has_text.all():
             return info_nce(out.image_embeds, out.id_text_embeds, temperature=self.temperature)
-        return info_nce(out.image_embeds[said], out.id_text_embeds[said],
+        return info_nce(out.image_embeds[has_text], out.id_text_embeds[has_text],
                         temperature=self.temperature)
 
     def _cls(self, out, batch, epoch, words):
@@ -147,12 +147,12 @@ class TextImageLoss(nn.Module):
         image, text = out.cloth_image_embeds, out.cloth_text_embeds
         if self.config.cloth_match == "diagonal":
             return info_nce(image, text, temperature=self.temperature)
-        said = torch.tensor([bool(t) for t in batch.cloth_text], device=batch.pid.device)
+        has_text = torch.tensor([bool(t) for t in batch.cloth_text], device=batch.pid.device)
         if (batch.outfit < 0).any():  # outfits unknown: only the described picture is a positive
-            return masked_info_nce(image, text, batch.is_matched & said,
+            return masked_info_nce(image, text, batch.is_matched & has_text,
                                    temperature=self.temperature)
         return multi_positive(image, text, batch.outfit, batch.cloth_outfit,
-                              temperature=self.temperature, valid=said)
+                              temperature=self.temperature, valid=has_text)
 
     def _decouple(self, out, batch, epoch, words):
         if self.config.decouple_on == "embedding":
@@ -192,10 +192,10 @@ class TextImageLoss(nn.Module):
         return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
 
     def _itm(self, out, batch, epoch, words):
-        said = torch.tensor([bool(i or c) for i, c in zip(batch.id_text, batch.cloth_text,
+        has_text = torch.tensor([bool(i or c) for i, c in zip(batch.id_text, batch.cloth_text,
                                                           strict=True)], device=batch.pid.device)
-        fits = torch.tensor([1.0, 0.0], device=batch.pid.device).expand(len(said), 2)
-        keep = said & batch.is_matched
+        fits = torch.tensor([1.0, 0.0], device=batch.pid.device).expand(len(has_text), 2)
+        keep = has_text & batch.is_matched
         return F.binary_cross_entropy_with_logits(out.itm_logits[keep], fits[keep])
 
     def _words(self, out, batch, epoch, words):

@@ -87,7 +87,7 @@ class VisibleInfraredLoss(nn.Module):
         if self.config.contrast_over == "all":
             return same_person_other_picture(rows[taking_part], labels[taking_part],
                                              temperature=self.config.temperature)
-        visible, infrared = ((out.modality == kind) & taking_part for kind in (0, 1))
+        visible, infrared = ((out.modality == number) & taking_part for number in (0, 1))
         return multi_positive(rows[visible], rows[infrared], labels[visible], labels[infrared],
                               temperature=self.config.temperature)
 

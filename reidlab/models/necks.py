@@ -36,8 +36,8 @@ class ModalityBNNeck(nn.Module):
     def forward(self, pooled: Tensor, modality: Tensor) -> Tensor:
         """(R, D), (R,) → (R, D)."""
         out = torch.empty_like(pooled)
-        for kind, norm in enumerate(self.norms):
-            rows = modality == kind
+        for number, norm in enumerate(self.norms):
+            rows = modality == number
             if rows.any():
                 out[rows] = norm(pooled[rows]).to(out.dtype)
         return out

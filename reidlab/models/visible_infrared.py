@@ -103,8 +103,8 @@ class CrossModal(nn.Module):
         if visible is None and infrared is None:
             raise ReidlabError("need visible or infrared pictures; got neither")
         tokens = self.stages_to_expansion(visible, infrared)
-        modality = torch.cat([torch.full((len(image),), kind, device=tokens.device)
-                              for kind, image in ((VISIBLE, visible), (INFRARED, infrared))
+        modality = torch.cat([torch.full((len(image),), number, device=tokens.device)
+                              for number, image in ((VISIBLE, visible), (INFRARED, infrared))
                               if image is not None])
         made = (self.expansion(tokens, modality) if self.expansion is not None
                 else Expanded(tokens, tokens.mean(dim=1)[None]))
@@ -124,8 +124,8 @@ class CrossModal(nn.Module):
     def _mix(self, out: VisibleInfraredOutput, tokens: Tensor, modality: Tensor) -> None:
         """Classify rows with a partner's patches in them; the partner is of the same modality."""
         partner = torch.arange(len(tokens), device=tokens.device)
-        for kind in (VISIBLE, INFRARED):
-            rows = torch.nonzero(modality == kind)[:, 0]
+        for number in (VISIBLE, INFRARED):
+            rows = torch.nonzero(modality == number)[:, 0]
             partner[rows] = rows[torch.randperm(len(rows), device=rows.device)]
         mixed, out.kept = cut_mix(tokens, partner, float(torch.rand(())), self.grid)
         out.partner = partner
@@ -148,8 +148,8 @@ class CrossModal(nn.Module):
         """
         given = {VISIBLE: (image, None), INFRARED: (None, image)}[modality]
         out = self(*given)
-        kinds = (out.features,) if self.retrieve == "neck" else (out.pooled, out.features)
-        parts = [F.normalize(part, dim=-1) for kind in kinds for part in kind.chunk(out.sets)]
+        vectors = (out.features,) if self.retrieve == "neck" else (out.pooled, out.features)
+        parts = [F.normalize(part, dim=-1) for vector in vectors for part in vector.chunk(out.sets)]
         return torch.cat(parts, dim=-1) / len(parts) ** 0.5
 
 
@@ -228,11 +228,11 @@ class DEEN(CrossModal):
         if image.pretrained:
             trunk = load_pretrained(ResNetModel, image.pretrained)
         else:
-            depths, kind = DEPTHS[experiment.stages.resnet]
+            depths, layer = DEPTHS[experiment.stages.resnet]
             widths = [image.dim // 8, image.dim // 4, image.dim // 2, image.dim]
             trunk = ResNetModel(ResNetConfig(
-                embedding_size=max(8, widths[0] // (4 if kind == "bottleneck" else 1)),
-                hidden_sizes=widths, depths=list(depths), layer_type=kind))
+                embedding_size=max(8, widths[0] // (4 if layer == "bottleneck" else 1)),
+                hidden_sizes=widths, depths=list(depths), layer_type=layer))
         widths = trunk.config.hidden_sizes
         grid = (-(-image.height // 16), -(-image.width // 16))
         super().__init__(experiment, widths[2], widths[3], grid, classes)
@@ -246,8 +246,8 @@ class DEEN(CrossModal):
 
     def stages_to_expansion(self, visible: Tensor | None, infrared: Tensor | None) -> Tensor:
         """Stems and stages 1 to 3: (R, n, c)."""
-        maps = torch.cat([self.stems[kind](x if x.shape[1] == 3 else x.expand(-1, 3, -1, -1))
-                          for kind, x in ((VISIBLE, visible), (INFRARED, infrared))
+        maps = torch.cat([self.stems[number](x if x.shape[1] == 3 else x.expand(-1, 3, -1, -1))
+                          for number, x in ((VISIBLE, visible), (INFRARED, infrared))
                           if x is not None])
         for number in range(3):
             low, maps = maps, self.trunk[number](maps)

@@ -21,7 +21,7 @@ R = TypeVar("R")
 COLOURS = dict(zip(("identity", "clothing", "text", "gate", "accent", "good", "bad", "grey"),
                    [sns.color_palette("colorblind")[k] for k in (0, 1, 4, 3, 8, 2, 3, 7)],
                    strict=True))
-DESIGN_STYLES = (("-", "s"), ("--", "o"), (":", "^"), ("-.", "v"))  # of runs, in their order
+DESIGN_STYLES = (("--", "o"), ("-", "s"), (":", "^"), ("-.", "v"))  # of runs, in their order
 RULES: Any = {  # matplotlib's type lists every key
     "figure.dpi": 110, "savefig.dpi": 110, "font.size": 9.5, "axes.titlesize": 10.5,
     "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,

@@ -78,9 +78,9 @@ class VisibleInfraredTraining:
             right = (out.logits.argmax(dim=1) == labels)[labels >= 0]
             row["train/id_accuracy"] = right.float().mean().item()
         if out.view_weights is not None:
-            row |= {f"view_weights/{kind}_{k}": share for kind, number in (("visible", 0),
+            row |= {f"view_weights/{name}_{k}": weight for name, number in (("visible", 0),
                                                                      ("infrared", 1))
-                    for k, share in enumerate(
+                    for k, weight in enumerate(
                         out.view_weights[out.modality == number].mean(dim=0).tolist())}
         return terms, row
 
