@@ -139,7 +139,7 @@ def _train(options):
     report = train(_experiment(options), options.folder)
     if "stopped_at" in report:
         return report, (f"stopped at step {report['stopped_at']}; the same command goes on")
-    return report, _table([report])
+    return report, _table(report) if report else ""  # the first of several processes has it
 
 
 def _experiment(options):
@@ -200,13 +200,13 @@ def _sweep(options):
 def _evaluate(options):
     from reidlab.engine.evaluate import evaluate
     report = evaluate(options.folder)
-    return report, _table([report])
+    return report, _table(report)
 
 
-def _table(reports: list[dict]) -> str:
+def _table(report: dict) -> str:
     from reidlab.engine.evaluate import markdown
     try:
-        return markdown([r for r in reports if r])
+        return markdown([report])
     except (KeyError, TypeError, ValueError, AttributeError) as fault:
         raise ReidlabError("the run's report.json is damaged: it lacks scores that it should hold; "
                            "delete it and score the run again with reidlab evaluate") from fault

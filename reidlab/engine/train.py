@@ -37,7 +37,8 @@ def train(experiment: Experiment, run_dir, quiet: bool = False) -> dict:
         quiet: no progress bar.
 
     Returns:
-        The final report, or ``{"stopped_at": step}`` when a stop file ended the run early.
+        The final report, or ``{"stopped_at": step}`` when a stop file ended the run early. Where
+        several processes share the run, only the first has the report; the others get ``{}``.
 
     Raises:
         ReidlabError: anything the user can fix: the folder of another run, missing data, NaN.

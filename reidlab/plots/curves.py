@@ -45,6 +45,7 @@ def training_curves(runs: dict[str, list[dict]], curves: tuple, fig: Figure | No
               if any(key in logged for key, _, _ in lines)]
     if not panels:
         return fig
+    fig.set_size_inches(max(SIZE[0], SIZE[0] / 5 * len(panels)), SIZE[1])
     lengths = [rows[-1]["step"] for rows in runs.values() if rows]
     for axis, (title, lines) in zip(fig.subplots(1, len(panels), squeeze=False)[0], panels,
                                     strict=True):
