@@ -1,4 +1,4 @@
-"""The command line: train, compare, sweep, evaluate, search, data, run, bench, doctor.
+"""The command line: train, compare, sweep, evaluate, search, describe, data, run, bench, doctor.
 
 Exit status 0 only on success; 2 and one line for everything a user can fix; 1 for a failed check.
 """
@@ -41,7 +41,8 @@ def parser() -> argparse.ArgumentParser:
         one.add_argument(option, type=_path, **more)
 
     def settings(one: argparse.ArgumentParser, size: str | None = "tiny") -> None:
-        one.add_argument("--size", default=size, help="tiny (default), small or base")
+        one.add_argument("--size", default=size,
+                         help=f"tiny, small or base (default: {size or 'tiny'})")
         one.add_argument("--data", help="synthetic (default), or LAYOUT:DIR")
         one.add_argument("--set", dest="changes", action="extend", nargs="+", default=[],
                          metavar="PART.FIELD=VALUE", help="change any field of the experiment")
@@ -72,6 +73,9 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("-k", type=int, default=10, help="number of hits")
     path(one, "--gallery", help="a folder of pictures; default: the run's test people")
     path(one, "--draw", help="picture file to write; default: RUN/search.png")
+    one = command("describe", _describe, "parts, losses and sources of a design")
+    one.add_argument("preset")
+    settings(one, size="base")
     data = commands.add_parser("data", help="write the synthetic world as a data set, or check one",
                                description="write the synthetic world as a data set, or check one")
     actions = data.add_subparsers(dest="action", required=True, metavar="ACTION")
@@ -210,6 +214,13 @@ def _table(report: dict) -> str:
     except (KeyError, TypeError, ValueError, AttributeError) as fault:
         raise ReidlabError("the run's report.json is damaged: it lacks scores that it should hold; "
                            "delete it and score the run again with reidlab evaluate") from fault
+
+
+def _describe(options):
+    from reidlab.engine.describe import describe, markdown
+    from reidlab.presets import preset
+    found = describe(preset(options.preset, options.size, **_changes(options)))
+    return found, markdown(found)
 
 
 def _search(options):

@@ -10,7 +10,7 @@ import torch
 from reidlab.beside import WAITING, speed_of, training_step
 from reidlab.config import Fusion
 from reidlab.config.changes import change
-from reidlab.disentangle.mixers import LinformerAttention, PerformerAttention
+from reidlab.encoders.efficient_attention import LinformerAttention, PerformerAttention
 from reidlab.errors import ReidlabError
 from reidlab.fusion import TOKEN_FUSIONS
 from reidlab.fusion.selective_scan import linear_recurrence

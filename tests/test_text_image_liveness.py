@@ -52,7 +52,9 @@ BASE = {  # a field is looked at where the component that reads it is in use
         "self_layers", "cross_layers", "mixer", "gate", "residual_from", "dropout")},
     **{f"loss.weights.{n}": ("attention", {}) for n in (
         "cls", "bio", "cloth", "cloth_adv", "gate_regularization", "gate_smoothing",
-        "fusion_gate")},
+        "fusion_gate", "fusion_gate_smoothing")},
+    "data.pairs": ("attention", {}), "disentangle.cross_order": ("attention", {}),
+    "fusion.gate_groups": ("projection", {}), "fusion.mixer": ("projection", {}),
 }
 OTHER = {  # a second value where the first is a name
     "image.activation": "gelu",
@@ -75,6 +77,9 @@ OTHER = {  # a second value where the first is a name
     "loss.decouple_on": "pooled",
     "training.optimizer": "adam",
     "data.negatives": "similar",
+    "data.pairs": "sampled",
+    "disentangle.cross_order": "in_turn",
+    "fusion.mixer": "performer",
     "image.height": 112,
     "image.width": 64,
     "image.patch": 8,

@@ -70,6 +70,7 @@ OTHER = {  # a second value where the first is a name or twice it makes no sense
     "image.dropout": 0.5,
     "stages.backbone": "resnet",
     "stages.low": "stage0",
+    "stages.aggregation": "cross_pyramid",
     "stages.neck": "linear",
     "stages.resnet": 18,
     "data.flip": 0.0,

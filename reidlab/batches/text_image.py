@@ -55,6 +55,10 @@ class Sampler:
     of the rows carry another person's clothing caption). With several, each person of a batch
     brings that many pictures, in as many outfits as possible.
 
+    ``data.pairs="sampled"`` throws a coin for each row and draws the other caption each time;
+    ``"listed"`` is note 001 §2.2.4: in a pass each picture stands once with its own clothing
+    caption and once with another person's, which is drawn once for the whole training.
+
     Args:
         split: the training split.
         data: sampling fields.
@@ -93,7 +97,7 @@ class Sampler:
     def _pass(self, number: int) -> np.ndarray:
         rng = np.random.default_rng([self.seed, 1, number])
         if self.data.images_per_person == 1:
-            return rng.permutation(self.rows) % len(self.split.records)
+            return rng.permutation(self.rows)
         picks: list[int] = []
         while len(picks) < self.batches_per_pass * self.batch_size:
             for p in rng.permutation(len(self.people)):
@@ -112,20 +116,25 @@ class Sampler:
     def pick(self, step: int) -> list[tuple[int, int, int, int]]:
         """Rows of one step: (picture, its caption, picture and caption of the clothing text)."""
         number, k = divmod(step, self.batches_per_pass)
-        pictures = self._passes(number)[k * self.batch_size:(k + 1) * self.batch_size]
+        rows = self._passes(number)[k * self.batch_size:(k + 1) * self.batch_size]
         rng = np.random.default_rng([self.seed, 2, step])
-        return [self._row(int(p), rng) for p in pictures]
+        return [self._row(int(row), rng) for row in rows]
 
-    def _row(self, picture: int, rng: np.random.Generator) -> tuple[int, int, int, int]:
-        records = self.split.records
+    def _row(self, row: int, rng: np.random.Generator) -> tuple[int, int, int, int]:
+        records, listed = self.split.records, self.data.pairs == "listed"
+        second, picture = divmod(row, len(records))
         caption = int(rng.integers(len(records[picture].captions)))
-        if rng.random() >= self.data.mismatched_fraction:
+        if not (second if listed else rng.random() < self.data.mismatched_fraction):
             return picture, caption, picture, caption
-        own = records[picture].cloth_captions[caption]
+        own = records[picture].cloth_captions
+        if listed:
+            rng = np.random.default_rng([self.seed, 4, picture])
+        else:
+            own = own[caption:caption + 1]
         for _ in range(100):  # another person's clothes, in other words
-            other, said = self._other(own, rng)
+            other, said = self._other(own[0], rng)
             phrase = records[other].cloth_captions[said]
-            if self.pids[other] != self.pids[picture] and phrase and phrase != own:
+            if self.pids[other] != self.pids[picture] and phrase and phrase not in own:
                 return picture, caption, other, said
         raise ReidlabError("no fitting other clothing caption in the training split; "
                            "set data.mismatched_fraction=0")

@@ -24,6 +24,8 @@ class Data:
     # share of training rows whose clothing caption is another's
     mismatched_fraction: float = limited(0.0, 0, 1)
     negatives: Literal["random", "similar"] = "random"  # which: random, or similar to the true one
+    # sampled: a coin and another caption a row; listed: each picture once with each, drawn once
+    pairs: Literal["sampled", "listed"] = "sampled"
     flip: float = limited(0.5, 0, 1)  # chance of mirroring a training picture
     jitter: float = limited(0.2, 0, 1)  # brightness and contrast change, ± share
     crop_padding: int = limited(4, 0, 512)  # pixels of padding before a random crop
@@ -58,6 +60,8 @@ class Disentangle:
     reversal: bool = True            # gradient reversal before clothing, in the projection designs
     self_layers: int = limited(1, 0, 64)  # self-attention layers a branch
     cross_layers: int = limited(1, 0, 64)  # cross-attention layers between the branches
+    # parallel: both sides read what the other was before the layer; in_turn: clothing reads after
+    cross_order: Literal["parallel", "in_turn"] = "parallel"
     heads: int = limited(4, 1, 256)  # attention heads
     # self layers: attention, performer, linformer, conv or window
     mixer: Literal["attention", "performer", "linformer", "conv", "window"] = "attention"
@@ -94,6 +98,10 @@ class Fusion:
     heads: int = limited(4, 1, 256)  # attention heads
     # mamba: discarded (note 003) or applied before the projection
     gate: Literal["discarded", "applied"] = "discarded"
+    # attention_gated: groups of channels that get two weights of their own
+    gate_groups: int = limited(1, 1, 256)
+    # attention_gated: exact, or cheaper over long sequences
+    mixer: Literal["attention", "performer", "linformer"] = "attention"
     d_state: int = limited(16, 1, 1024)  # state size of a Mamba channel
     d_conv: int = limited(4, 1, 64)  # taps of its convolution
     expand: int = limited(2, 1, 16)  # inner width over outer width
@@ -114,6 +122,8 @@ class Weights:
     gate_regularization: float = limited(0.01, 0, 1e6)  # distance of the gate from one half
     gate_smoothing: float = limited(0.0, 0, 1e6)  # distance of the gate from its own running mean
     fusion_gate: float = limited(0.0, 0, 1e6)  # distance of the fusion's two weights from one half
+    # distance of the fusion's two weights from their own running mean
+    fusion_gate_smoothing: float = limited(0.0, 0, 1e6)
     # both sides at once: the sum of scores that retrieval uses
     summed_score: float = limited(0.0, 0, 1e6)
     id_image: float = limited(0.0, 0, 1e6)  # identity: pictures of one person in different outfits
@@ -135,14 +145,15 @@ class Loss:
     label_smoothing: float = limited(0.0, 0, 0.99)  # of cls
     # frozen (the optimizer never sees them) or trained
     projectors: Literal["frozen", "trained"] = "frozen"
-    # negative_info_nce, off_diagonal or identity_adversary
-    cloth_adv: Literal["negative_info_nce", "off_diagonal", "identity_adversary"] = "off_diagonal"
+    # see reidlab.losses.adversarial; identity_adversary is the kit's
+    cloth_adv: Literal["negative_info_nce", "off_diagonal", "off_diagonal_mean",
+                       "identity_adversary"] = "off_diagonal"
     adversary: float = limited(1.0, 0, 1000)  # strength of the identity adversary's reversal
     # diagonal ignores is_matched; masked respects it
     cloth_match: Literal["diagonal", "masked"] = "diagonal"
     # see reidlab.losses.decoupling.DECOUPLERS
-    decouple: Literal["abs_cosine", "gram", "hsic_linear", "cka_linear", "hsic_rbf",
-                      "cka_rbf"] = "gram"
+    decouple: Literal["abs_cosine", "gram", "gram_zero_diagonal", "hsic_linear", "cka_linear",
+                      "hsic_rbf", "cka_rbf"] = "gram"
     # pooled features or retrieval embeddings
     decouple_on: Literal["pooled", "embedding"] = "pooled"
     decouple_from: float = limited(0.0, 0, 1)  # share of training before decouple and words set in
@@ -187,10 +198,19 @@ class TextImageExperiment(Experiment):
         if self.heads.name == "merged" and self.heads.embedding != MERGED_WIDTH:
             raise ReidlabError(f"heads.embedding is {self.heads.embedding}; the merged split of "
                                f"note 000 ends at {MERGED_WIDTH}: set it to that")
+        if self.heads.embedding % self.fusion.gate_groups:
+            raise ReidlabError(f"fusion.gate_groups {self.fusion.gate_groups} does not divide "
+                               f"heads.embedding {self.heads.embedding}; choose a divisor")
+        if self.data.pairs == "listed" and (self.data.mismatched_fraction != 0.5
+                                            or self.data.images_per_person != 1):
+            raise ReidlabError("data.pairs=listed shows each picture once with its own and once "
+                               "with another's clothing caption; set data.mismatched_fraction=0.5 "
+                               "and data.images_per_person=1, or data.pairs=sampled")
         if self.loss.decouple_controller and not self.loss.weights.decouple:
             raise ReidlabError("loss.decouple_controller raises loss.weights.decouple, which is 0; "
                                "set the weight above 0, or the controller to false")
-        unbiased = self.loss.weights.decouple and self.loss.decouple not in ("abs_cosine", "gram")
+        unbiased = self.loss.weights.decouple and self.loss.decouple not in (
+            "abs_cosine", "gram", "gram_zero_diagonal")
         if (unbiased or self.loss.weights.words) and self.training.batch_size < 4:
             raise ReidlabError(f"training.batch_size is {self.training.batch_size}; an unbiased "
                                "measure of dependence (loss.weights.decouple, loss.weights.words) "
@@ -204,6 +224,8 @@ class TextImageExperiment(Experiment):
                 ("gate_regularization", "disentangle.name", self.disentangle.name, ("attention",)),
                 ("gate_smoothing", "disentangle.name", self.disentangle.name, ("attention",)),
                 ("fusion_gate", "fusion.name", self.fusion.name, ("attention_gated", "mamba")),
+                ("fusion_gate_smoothing", "fusion.name", self.fusion.name,
+                 ("attention_gated", "mamba")),
                 ("itm", "fusion.name", self.fusion.name, ("attention_tokens",
                                                                "mamba_tokens"))):
             if getattr(weights, term) and held not in needed:

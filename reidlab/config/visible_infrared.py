@@ -38,7 +38,10 @@ class Stages:
     chained: bool = True             # False, as written: each stage embeds the picture again
     # lower view of MFA: previous stage, stage0, or none
     low: Literal["previous", "stage0", "none"] = "previous"
+    # MFA: deen (channels, then positions) or cross_pyramid (note 004: attention, then a pyramid)
+    aggregation: Literal["deen", "cross_pyramid"] = "deen"
     depth: int = limited(1, 1, 64)  # transformer layers of stage 4
+    final_norm: bool = True          # LayerNorm after stage 4; note 004 has none
     # over patches after stage 4: mean, or a learned query
     pooling: Literal["mean", "query"] = "mean"
     # bnneck, linear as the note has it, or either _by_modality
@@ -53,11 +56,13 @@ class Expansion:
     """How one embedding becomes several views."""
 
     # see reidlab.expansion.EXPANSIONS, or none
-    name: Literal["none", "dee", "deen", "tmhee", "tmhee_over_batch", "cmatm", "ssdec"] = "tmhee"
+    name: Literal["none", "dee", "deen", "tmhee", "tmhee_over_batch", "cmatm", "cmatm_rebuilt",
+                  "ssdec", "ssdec_rebuilt"] = "tmhee"
     heads: int = limited(4, 1, 256)  # attention heads; the views of tmhee
     views: int = limited(3, 1, 64)  # views, but for tmhee
     tokens: int = limited(4, 1, 1024)  # cmatm: learned tokens a modality and branch
-    drop: float = limited(0.3, 0, 0.95)  # ssdec: share of patches a view does not see
+    # ssdec: share of patches a view does not see; ssdec_rebuilt: of single numbers
+    drop: float = limited(0.3, 0, 0.95)
     interaction: bool = False        # tmhee: heads exchange what they saw
     learned_view_weights: bool = False             # tmhee, cmatm: learned weight of each view
     dropout: float = limited(0.1, 0, 0.9)  # of attention and output
@@ -123,6 +128,7 @@ class VisibleInfraredExperiment(Experiment):
 
     def __post_init__(self):
         super().__post_init__()
+        self._refuse_one_view()
         if self.stages.backbone == "resnet":
             for name, value in (("stages.low", self.stages.low == "stage0"),
                                 ("loss.weights.patches", self.loss.weights.patches)):
@@ -131,3 +137,18 @@ class VisibleInfraredExperiment(Experiment):
                                        f"from stage to stage and fit no {name}; set "
                                        + ("stages.low=previous or none" if name == "stages.low"
                                           else "loss.weights.patches=0"))
+
+    def _refuse_one_view(self) -> None:
+        """Views cannot be kept apart where an expansion makes one, or none."""
+        weight, made = self.loss.weights.orthogonality, self.expansion
+        if not weight or self.loss.orthogonality == "patches":
+            return
+        single = (("expansion.name", made.name) if made.name in ("none", "tmhee_over_batch") else
+                  ("expansion.heads", made.heads) if made.name == "tmhee" and made.heads == 1 else
+                  ("expansion.views", made.views) if made.views == 1
+                  and made.name not in ("tmhee", "dee") else None)
+        if single:
+            raise ReidlabError(
+                f"loss.weights.orthogonality is {weight} between {self.loss.orthogonality}, but "
+                f"{self.name} has {single[0]}={single[1]}, which gives fewer than two views; set "
+                f"the weight to 0, loss.orthogonality=patches, or {single[0]} to another value")

@@ -42,13 +42,20 @@ class AttentionDisentangler(nn.Module):
 
     Note 003: one self- and one cross-attention layer a branch, the self-attention residual taken
     from the encoder's tokens. Note 002: six and three layers, residual from the running feature.
-    In each cross layer both branches read what the other was before that layer.
 
+    Args:
+        config: layers, and ``cross_order``: with ``parallel`` both branches read what the other was
+            before a cross layer, as note 003 prints; with ``in_turn`` clothing reads identity after
+            it. Note 002 does not say which.
+        dim: token width D.
+        grid: (rows, columns) of patches, for mixers that need it.
+
+    Source: note 003 §2; note 002 §2.2 and §2.3, §2.5.
     """
 
     def __init__(self, config: Disentangle, dim: int, grid: tuple[int, int] = (14, 14)):
         super().__init__()
-        self.identity_width = dim
+        self.identity_width, self.in_turn = dim, config.cross_order == "in_turn"
         self.identity = Branch(config, dim, grid)
         self.cloth = Branch(config, dim, grid)
         layers = range(config.cross_layers)
@@ -68,9 +75,10 @@ class AttentionDisentangler(nn.Module):
         for to_id, to_cloth, id_norm, cloth_norm in zip(
                 self.identity_cross, self.cloth_cross, self.identity_norms, self.cloth_norms,
                 strict=True):
-            read_by_id = attend(to_id, identity, cloth, of["identity"])
-            read_by_cloth = attend(to_cloth, cloth, identity, of["cloth"])
-            identity, cloth = id_norm(identity + read_by_id), cloth_norm(cloth + read_by_cloth)
+            before = identity
+            identity = id_norm(identity + attend(to_id, identity, cloth, of["identity"]))
+            seen = identity if self.in_turn else before
+            cloth = cloth_norm(cloth + attend(to_cloth, cloth, seen, of["cloth"]))
         return identity, cloth
 
     def forward(self, tokens: Tensor, want_maps: bool = False, gate: Tensor | float | None = None

@@ -99,9 +99,12 @@ class ResidualBlock(nn.Module):
 class ResidualDisentangler(ProjectionDisentangler):
     """Identity through two residual blocks; their sums are cut by a ReLU, as the note has it.
 
-    Source: note 000 §2.
+    Note 000 replaces the network and leaves the forward pass of note 001, whose ReLU cuts the
+    result.
+
+    Source: note 000 §2, note 001 §2.11.1.
     """
 
     def identity_network(self, dim: int) -> nn.Module:
         return nn.Sequential(ResidualBlock(dim), nn.ReLU(), ResidualBlock(dim), nn.ReLU(),
-                             nn.Linear(dim, dim))
+                             nn.Linear(dim, dim), nn.ReLU())

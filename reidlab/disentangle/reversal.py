@@ -23,7 +23,10 @@ def reverse_gradient(x: Tensor, alpha: float = 1.0) -> Tensor:
 
 
 def alpha_ramp(epoch: float) -> float:
-    """Strength of the reversal: min(1, .1 + .02 · epoch); .12 at epoch 1, 1 from 45.
+    """Strength of the reversal: min(1, .1 + .02 · epoch); .1 at epoch 0, 1 from 45.
+
+    Args:
+        epoch: from 0, so that the first epoch has the note's initial value.
 
     Source: note 001 §2.8, ``update_alpha``.
     """

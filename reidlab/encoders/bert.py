@@ -134,7 +134,8 @@ class TextEncoder(nn.Module):
         self.frozen = None if config.trainable else FrozenStates(self.bert)
         self.dim = self.bert.config.hidden_size
         if config.attention:
-            self.attention = nn.MultiheadAttention(self.dim, 4, dropout=0.1, batch_first=True)
+            self.attention = nn.MultiheadAttention(self.dim, 4, dropout=config.dropout,
+                                                   batch_first=True)
             self.attention_norm = nn.LayerNorm(self.dim)
         self.pool = build_pooling(config.pooling, self.dim)
 

@@ -17,6 +17,7 @@ from reidlab.config import Experiment
 from reidlab.data.fingerprint import fingerprint
 from reidlab.data.loading import with_absolute_source
 from reidlab.engine.evaluate import evaluate
+from reidlab.engine.meters import LossMeters
 from reidlab.engine.optim import build_optimizer, learning_rate
 from reidlab.engine.progress import progress_bar
 from reidlab.errors import ReidlabError
@@ -88,6 +89,7 @@ class _Session:
             self.task.model, build_optimizer(experiment.training, self.parameters))
         self.inner = accelerator.unwrap_model(self.model)
         self.step, self.best = 0, -1.0
+        self.meters = LossMeters(experiment.training.epochs, self.per_epoch)
         if accelerator.is_main_process:
             self._describe()
         self._resume()
@@ -140,7 +142,9 @@ class _Session:
             epoch = 1 + self.step // self.per_epoch
             row = self.train_step(batch, epoch)
             self.step += 1
+            self.meters.update(epoch, row)
             if self.step % config.monitor_every == 0 or self.step == self.steps:
+                log.info("%s", self.meters.line(self.step))
                 row |= gradient_norms(self.inner) | self.task.monitor(self.inner)
             closing = self.step % self.per_epoch == 0
             if (closing and epoch % config.validate_every == 0) or self.step == self.steps:

@@ -3,14 +3,15 @@ from torch import nn
 
 from reidlab.config import Expansion
 from reidlab.errors import ReidlabError
-from reidlab.expansion.cmatm import CrossModalTokens
+from reidlab.expansion.cmatm import CrossModalTokens, RebuiltTokens
 from reidlab.expansion.dee import DilatedExpansion, DilatedFusion
-from reidlab.expansion.ssdec import DroppedTokenViews
+from reidlab.expansion.ssdec import DroppedTokenViews, RebuiltMasks
 from reidlab.expansion.tmhee import BatchFirstForgotten, HeadViews
 
 EXPANSIONS = {"dee": DilatedFusion, "deen": DilatedExpansion, "tmhee": HeadViews,
               "tmhee_over_batch": BatchFirstForgotten, "cmatm": CrossModalTokens,
-              "ssdec": DroppedTokenViews}
+              "cmatm_rebuilt": RebuiltTokens, "ssdec": DroppedTokenViews,
+              "ssdec_rebuilt": RebuiltMasks}
 
 
 def build_expansion(config: Expansion, dim: int, grid: tuple[int, int]) -> nn.Module | None:

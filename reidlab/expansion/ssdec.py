@@ -1,4 +1,4 @@
-"""SS-DEC: several small views, each of another part of the patches.
+"""SS-DEC, rebuilt and corrected: several small views, each of another part of the patches.
 
 Shapes: R rows, N patches, D width, K views.
 """
@@ -9,8 +9,56 @@ from reidlab.config import Expansion
 from reidlab.expansion.expanded import Expanded
 
 
+class RebuiltMasks(nn.Module):
+    """SS-DEC with as few changes as let the note's code run.
+
+    Each view masks single numbers, not scaled up again, and goes through a transformer layer of
+    its own; views stand side by side, and the input is not added. Changed, and why:
+
+    - the layer: the printed ``TransformerEncoder`` is not defined; one of the kit's stages is.
+    - views end in D / K channels, as the note's text says; the printed code joins K·D channels
+      and hands them to a LayerNorm of width D.
+    - in evaluation each view has one fixed mask; the printed one is drawn each time, and no vector of a
+      picture could be compared twice.
+
+    Args:
+        config: views K, heads (8 in the note), ``drop`` (0.3), dropout.
+        dim: width D.
+
+    Source: note 004, suggestion 3, rebuilt.
+    """
+
+    fixed: Tensor
+
+    def __init__(self, config: Expansion, dim: int, grid: tuple[int, int]):
+        super().__init__()
+        self.drop = config.drop
+        self.layers = nn.ModuleList(
+            nn.TransformerEncoderLayer(dim, config.heads, 4 * dim, config.dropout, "gelu",
+                                       batch_first=True, norm_first=True)
+            for _ in range(config.views))
+        widths = [len(part) for part in torch.arange(dim).tensor_split(config.views)]
+        self.cuts = nn.ModuleList(nn.Linear(dim, width) for width in widths)
+        drawn = torch.Generator().manual_seed(0)
+        self.register_buffer("fixed", torch.rand(config.views, grid[0] * grid[1], dim,
+                                                 generator=drawn) > self.drop, persistent=False)
+        self.norm = nn.LayerNorm(dim)
+        self.scale = nn.Parameter(torch.ones(()))
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, tokens: Tensor, modality: Tensor) -> Expanded:
+        """(R, N, D), (R,) → tokens (R, N, D) and K views of width D, before they are cut."""
+        views = [layer(tokens * (torch.rand(tokens.shape, device=tokens.device) > self.drop
+                                 if self.training else fixed))
+                 for layer, fixed in zip(self.layers, self.fixed, strict=True)]
+        joined = torch.cat([cut(v) for cut, v in zip(self.cuts, views, strict=True)], dim=-1)
+        return Expanded(self.dropout(self.norm(joined) * self.scale),
+                        torch.stack([view.mean(dim=1) for view in views]))
+
+
 class DroppedTokenViews(nn.Module):
-    """Self-supervised diverse embedding: each view sees the patches through its own holes.
+    """Self-supervised diverse embedding, corrected: each view sees the patches through its own
+    holes.
 
     A transformer layer a view, cut to D / K channels; side by side, one Linear makes D of them.
     Patches are dropped whole, in training only, and what is kept is scaled up to keep its mean.
@@ -19,7 +67,7 @@ class DroppedTokenViews(nn.Module):
         config: views K, heads, ``drop``, dropout.
         dim: width D.
 
-    Source: note 004, suggestion 3.
+    Source: the kit's; note 004, suggestion 3 (intent).
     """
 
     def __init__(self, config: Expansion, dim: int, grid: tuple[int, int]):

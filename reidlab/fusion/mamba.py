@@ -50,5 +50,5 @@ class MambaFusion(nn.Module):
         if self.applied:  # twice the weights, so that a gate of one half changes nothing
             shares = 2 * gate_weights.repeat_interleave(joint.shape[-1] // 2, dim=1)
             joint = joint * shares[:, None]
-        vector = self.norm_final(self.fc(self.dropout(joint[:, 0])))   # (B, D)
+        vector = self.norm_final(self.dropout(self.fc(joint[:, 0])))   # (B, D)
         return Fused(vector, gate_weights)

@@ -1,4 +1,4 @@
-"""The adversarial term on clothing: the notes' two readings, and what their prose describes.
+"""The adversarial term on clothing: the forms of notes 000 and 002, and what their prose wants.
 
 Shapes: B batch, D width.
 """
@@ -16,7 +16,7 @@ def negative_info_nce(cloth: Tensor, text: Tensor, *, temperature: float = 0.1) 
     Returns:
         Scalar; at least −log(1 + (B−1)·exp(2/T)), reached when positives point opposite ways.
 
-    Source: note 000, note 001.
+    Source: note 000, the list of losses; no ramp.
     """
     return -one_way_info_nce(cloth, text, temperature=temperature)
 
@@ -24,20 +24,41 @@ def negative_info_nce(cloth: Tensor, text: Tensor, *, temperature: float = 0.1) 
 def off_diagonal(cloth: Tensor, text: Tensor, *, temperature: float = 0.1) -> Tensor:
     """Flatten the similarity to all texts, the diagonal set to 0 (not masked out).
 
+    It asks for equal similarities to all texts: log B is least, and a negative similarity to
+    another's text is raised towards 0.
+
     Returns:
         Scalar; minus the mean of the row log-softmax over all B² entries: log B at least.
 
-    Source: note 002 §3.4.
+    Source: the ancestor's form of note 002 §3.4.
     """
     logits = similarity(cloth, text) / temperature
     logits = logits * (1 - torch.eye(len(logits), device=logits.device))
     return -F.log_softmax(logits, dim=1).mean()
 
 
+def off_diagonal_mean(cloth: Tensor, text: Tensor, *, temperature: float = 0.1) -> Tensor:
+    """Lower the similarity to the texts of others.
+
+    It asks for opposite vectors: −1 is least, and the own text plays no part.
+
+    Args:
+        temperature: plays no part; a factor of the whole term would be its weight.
+
+    Returns:
+        Mean cosine of all pairs i ≠ j, in [−1, 1]; 0 for a batch of one.
+
+    Source: note 002 §3.4 as it reads.
+    """
+    alike = similarity(cloth, text)
+    count = len(alike)
+    return (alike.sum() - alike.diagonal().sum()) / max(1, count * (count - 1))
+
+
 def cloth_adv_ramp(epoch: float) -> float:
     """Strength of the term: min(1, .2 + .05 · epoch); .25 at epoch 1, 1 from 16.
 
-    Source: note 002 §3.4.
+    Source: note 002 §3.4 lets it grow up to 1; the formula is the ancestor's.
     """
     return min(1.0, 0.2 + 0.05 * epoch)
 
@@ -80,4 +101,6 @@ def _classifier(dim: int, classes: int) -> nn.Module:
                          nn.Linear(256, classes))
 
 
-CLOTH_ADVERSARIES = {"negative_info_nce": negative_info_nce, "off_diagonal": off_diagonal}
+CLOTH_ADVERSARIES = {"negative_info_nce": negative_info_nce, "off_diagonal": off_diagonal,
+                     "off_diagonal_mean": off_diagonal_mean}
+RAMPED = {"off_diagonal", "off_diagonal_mean"}  # note 002's forms grow with the epoch

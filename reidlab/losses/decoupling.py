@@ -28,17 +28,29 @@ def abs_cosine(x: Tensor, y: Tensor) -> Tensor:
 
 
 def gram(x: Tensor, y: Tensor) -> Tensor:
-    """The note's ``HSIC``: products of Gram matrices off the diagonal, without centring.
+    """The note's ``HSIC``: mean of the product of both Gram matrices, without centring.
 
     Returns:
-        Scalar in [−1/B, 1/B]: mostly the squared common offset of the two sets.
+        Scalar in [1/B − 1, 1]: mostly the squared common offset of the two sets. The diagonal adds
+        1/B whatever the rows are.
 
-    Source: notes 000 and 002 §3.1.
+    Source: note 002 §3.1; note 000 names the loss only.
     """
     x, y = F.normalize(x, dim=-1), F.normalize(y, dim=-1)
-    k, l = _zero_diagonal(x @ x.T), _zero_diagonal(y @ y.T)  # noqa: E741
+    return ((x @ x.T) * (y @ y.T)).mean()
+
+
+def gram_zero_diagonal(x: Tensor, y: Tensor) -> Tensor:
+    """`gram` without its diagonal, over B − 1 once more: its gradient is B − 1 times smaller.
+
+    Returns:
+        Scalar in [−1/B, 1/B].
+
+    Source: the ancestor's form of note 002 §3.1.
+    """
+    x, y = F.normalize(x, dim=-1), F.normalize(y, dim=-1)
     n = len(x)
-    return (k * l).sum() / (n * n * (n - 1))
+    return (_zero_diagonal(x @ x.T) * (y @ y.T)).sum() / (n * n * (n - 1))
 
 
 def linear_kernel(x: Tensor) -> Tensor:
@@ -163,8 +175,9 @@ def _zero_diagonal(k: Tensor) -> Tensor:
     return k - torch.diag(k.diagonal())
 
 
-DECOUPLERS = {"abs_cosine": abs_cosine, "gram": gram, "hsic_linear": hsic_linear,
-              "cka_linear": cka_linear, "hsic_rbf": hsic_rbf, "cka_rbf": cka_rbf}
+DECOUPLERS = {"abs_cosine": abs_cosine, "gram": gram, "gram_zero_diagonal": gram_zero_diagonal,
+              "hsic_linear": hsic_linear, "cka_linear": cka_linear, "hsic_rbf": hsic_rbf,
+              "cka_rbf": cka_rbf}
 
 
 def decoupler(name: str):

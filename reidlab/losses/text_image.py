@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from reidlab.batches.text_image import Batch
 from reidlab.config.text_image import Loss
-from reidlab.losses.adversarial import CLOTH_ADVERSARIES, IdentityAdversary, cloth_adv_ramp
+from reidlab.losses.adversarial import CLOTH_ADVERSARIES, RAMPED, IdentityAdversary, cloth_adv_ramp
 from reidlab.losses.contrastive import (
     info_nce,
     masked_info_nce,
@@ -23,8 +23,20 @@ from reidlab.losses.controller import PlateauController
 from reidlab.losses.decoupling import cka_linear, decoupler
 from reidlab.losses.gate import RunningMean, gate_regularization
 
-PROJECTED = ("abs_cosine", "gram")  # the notes' forms look at features through projectors
-CLOTHING = {"cloth", "cloth_adv", "cloth_match", "decouple", "words", "summed_score"}  # read it
+PROJECTED = ("abs_cosine", "gram", "gram_zero_diagonal")  # these look through projectors
+READS = {  # what each term needs of the model's output
+    "info_nce": ("image_embeds", "id_text_embeds"), "cls": ("id_logits",),
+    "bio": ("id_embeds", "id_text_embeds"), "cloth": ("cloth_embeds", "cloth_text_embeds"),
+    "cloth_adv": ("cloth_embeds", "cloth_text_embeds"),
+    "cloth_match": ("cloth_image_embeds", "cloth_text_embeds"),
+    "decouple": ("id_embeds", "cloth_embeds"), "gate_regularization": ("gate",),
+    "gate_smoothing": ("gate",), "fusion_gate": ("gate_weights",),
+    "fusion_gate_smoothing": ("gate_weights",), "id_image": ("image_embeds",),
+    "summed_score": ("image_embeds", "id_text_embeds", "cloth_image_embeds", "cloth_text_embeds"),
+    "words": ("image_embeds", "cloth_image_embeds"), "fine_grained": ("token_similarity",),
+    "itm": ("itm_logits",)}
+CLOTHING = {term for term, reads in READS.items()
+            if not {"cloth_embeds", "cloth_image_embeds"}.isdisjoint(reads)}
 
 
 class TextImageLoss(nn.Module):
@@ -37,8 +49,9 @@ class TextImageLoss(nn.Module):
         identity_width: of pooled identity features; D when not given.
         classes, words: training identities and vocabulary, for the identity adversary.
 
-    The notes keep the projectors of ``bio``, ``cloth`` and ``decouple`` here and hand the
-    optimizer the model only; ``projectors="frozen"`` reproduces that.
+    One projector of identity and one of clothing serve ``bio``, ``cloth``, ``cloth_adv`` and
+    ``decouple``, as in note 001 §2.2.2. No note says whether they are trained; in the ancestor the
+    optimizer gets the model only, which ``projectors="frozen"`` reproduces.
     """
 
     def __init__(self, config: Loss, dim: int, embedding: int, identity_width: int | None = None,
@@ -47,28 +60,30 @@ class TextImageLoss(nn.Module):
         identity_width = identity_width or dim
         self.config = config
         self.weights = {k: w for k, w in dataclasses.asdict(config.weights).items() if w}
-        needed: list[str] = [name for name in ("bio", "cloth") if name in self.weights]
         self.adversary = None
         if "cloth_adv" in self.weights and config.cloth_adv == "identity_adversary":
             self.adversary = IdentityAdversary(identity_width, dim, classes, words,
                                                config.adversary)
-        elif "cloth_adv" in self.weights and "cloth" not in needed:
-            needed.append("cloth")
-        if "decouple" in self.weights and config.decouple in PROJECTED:
-            needed += ["decouple_id", "decouple_cloth"]
-        widths = {"bio": identity_width, "decouple_id": identity_width}
-        self.projectors = nn.ModuleDict({n: nn.Linear(widths.get(n, dim), embedding)
-                                         for n in needed})
+        projected = {"decouple"} if (config.decouple in PROJECTED
+                                     and config.decouple_on == "pooled") else set()
+        similar = {"cloth"} if self.adversary else {"cloth", "cloth_adv"}
+        self.id_embed_projector = self.cloth_embed_projector = None
+        if self.weights.keys() & ({"bio"} | projected):
+            self.id_embed_projector = nn.Linear(identity_width, embedding)
+        if self.weights.keys() & (similar | projected):
+            self.cloth_embed_projector = nn.Linear(dim, embedding)
         if config.projectors == "frozen":
-            self.projectors.requires_grad_(False)
+            for projector in (self.id_embed_projector, self.cloth_embed_projector):
+                if projector is not None:
+                    projector.requires_grad_(False)
         self.log_scale = None
         if config.learned_temperature:
             self.log_scale = nn.Parameter(torch.tensor(1 / config.temperature).log())
         self.decouple = decoupler(config.decouple)
         self.controller = PlateauController() if config.decouple_controller else None
-        self.gate_mean = None
-        if "gate_smoothing" in self.weights:
-            self.gate_mean = RunningMean(dim)
+        self.gate_mean = RunningMean(dim) if "gate_smoothing" in self.weights else None
+        self.fusion_gate_mean = (RunningMean(2) if "fusion_gate_smoothing" in self.weights
+                                 else None)
 
     @property
     def reads_clothing(self) -> bool:
@@ -89,7 +104,7 @@ class TextImageLoss(nn.Module):
 
     def forward(self, out, batch: Batch, epoch: float, progress: float = 1.0,
                 words: dict[str, Tensor] | None = None) -> dict[str, Tensor]:
-        """Every term, unweighted, and ``total``.
+        """Every term, unweighted, and ``total``; a term whose inputs are absent is 0.
 
         Args:
             out: model output of the whole batch.
@@ -98,7 +113,7 @@ class TextImageLoss(nn.Module):
             progress: share of training done, in [0, 1]; the clock of ``decouple_ramp``.
             words: ``{"id": (B, V), "cloth": (B, V)}`` bags of words, for the ``words`` term.
         """
-        terms = {name: getattr(self, f"_{name}")(out, batch, epoch, words)
+        terms = {name: self._term(name, out, batch, epoch, words)
                  for name in self.weights if name != "itm" or out.itm_logits is not None}
         ramp = self.ramp(progress)
         scale = {"decouple": ramp, "words": ramp}
@@ -106,6 +121,11 @@ class TextImageLoss(nn.Module):
             scale["decouple"] = self.controller(ramp)
         terms["total"] = sum(self.weights[n] * scale.get(n, 1.0) * t for n, t in terms.items())
         return terms
+
+    def _term(self, name: str, out, batch: Batch, epoch: float, words) -> Tensor:
+        if any(getattr(out, needed) is None for needed in READS[name]):
+            return torch.zeros((), device=batch.pid.device)
+        return getattr(self, f"_{name}")(out, batch, epoch, words)
 
     def ramp(self, progress: float) -> float:
         """Strength in [0, 1] of the dependence terms; they wait for something to part."""
@@ -129,18 +149,19 @@ class TextImageLoss(nn.Module):
                                label_smoothing=self.config.label_smoothing)
 
     def _bio(self, out, batch, epoch, words):
-        return one_way_info_nce(self.projectors["bio"](out.id_embeds), out.id_text_embeds,
+        return one_way_info_nce(self.id_embed_projector(out.id_embeds), out.id_text_embeds,
                                 temperature=self.temperature)
 
     def _cloth(self, out, batch, epoch, words):
-        return one_way_info_nce(self.projectors["cloth"](out.cloth_embeds),
+        return one_way_info_nce(self.cloth_embed_projector(out.cloth_embeds),
                                 out.cloth_text_embeds, temperature=self.temperature)
 
     def _cloth_adv(self, out, batch, epoch, words):
         if self.adversary is not None:
             return self.adversary(out.id_embeds, out.cloth_embeds, batch.pid, words["cloth"])
-        return cloth_adv_ramp(epoch) * CLOTH_ADVERSARIES[self.config.cloth_adv](
-            self.projectors["cloth"](out.cloth_embeds), out.cloth_text_embeds,
+        strength = cloth_adv_ramp(epoch) if self.config.cloth_adv in RAMPED else 1.0
+        return strength * CLOTH_ADVERSARIES[self.config.cloth_adv](
+            self.cloth_embed_projector(out.cloth_embeds), out.cloth_text_embeds,
             temperature=self.temperature)
 
     def _cloth_match(self, out, batch, epoch, words):
@@ -159,8 +180,8 @@ class TextImageLoss(nn.Module):
             return self.decouple(out.image_embeds, out.cloth_image_embeds)
         identity, cloth = out.id_embeds, out.cloth_embeds
         if self.config.decouple in PROJECTED:
-            identity = self.projectors["decouple_id"](identity)
-            cloth = self.projectors["decouple_cloth"](cloth)
+            identity = self.id_embed_projector(identity)
+            cloth = self.cloth_embed_projector(cloth)
         return self.decouple(identity, cloth)
 
     def _gate_regularization(self, out, batch, epoch, words):
@@ -171,6 +192,9 @@ class TextImageLoss(nn.Module):
 
     def _fusion_gate(self, out, batch, epoch, words):
         return gate_regularization(out.gate_weights)
+
+    def _fusion_gate_smoothing(self, out, batch, epoch, words):
+        return self.fusion_gate_mean(out.gate_weights)
 
     def _summed_score(self, out, batch, epoch, words):
         both = [bool(i and c) for i, c in zip(batch.id_text, batch.cloth_text, strict=True)]

@@ -108,7 +108,7 @@ class TextImageModel(nn.Module):
         if experiment.loss.weights.cls:
             self.id_classifier = nn.Linear(self.identity_width, classes or 8000)
         self.fusion = build_fusion(experiment.fusion, heads.embedding)
-        self.scale = nn.Parameter(torch.tensor(SCALE)) if self.fusion else None
+        self.scale = nn.Parameter(torch.full((1,), SCALE)) if self.fusion else None
         self.itm_head = build_itm_head(experiment.fusion, dim)
         self.alignment = None
         if experiment.loss.weights.fine_grained:
@@ -207,10 +207,10 @@ class TextImageModel(nn.Module):
             if want_maps:
                 out.maps, out.tokens = parts.maps, tokens
         id_pooled, cloth_pooled = self._pool_texts(id_text, cloth_text)
+        if cloth_pooled is not None:  # first, as note 001: running means hear identity last
+            out.cloth_text_embeds = self.cloth_heads.text(cloth_pooled)
         if id_pooled is not None:
             out.id_text_embeds = self.id_heads.text(id_pooled)
-        if cloth_pooled is not None:
-            out.cloth_text_embeds = self.cloth_heads.text(cloth_pooled)
         if self.fusion is not None and image is not None and id_pooled is not None:
             fused = self.fusion(out.image_embeds, out.id_text_embeds)
             out.fused_embeds = cast(Tensor, self.scale) * F.normalize(fused.vector, dim=-1)

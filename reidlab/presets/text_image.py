@@ -12,7 +12,7 @@ def projection() -> TextImageExperiment:
     """
     return TextImageExperiment(
         name="projection", size="base",
-        data=Data(mismatched_fraction=0.5, images_per_person=1),
+        data=Data(mismatched_fraction=0.5, images_per_person=1, pairs="listed"),
         text=Text(trainable=True, max_length=100, pooling="cls"),
         disentangle=Disentangle(name="projection", pooling="cls"),
         fusion=Fusion(name="attention_gated"),
@@ -52,7 +52,7 @@ def attention() -> TextImageExperiment:
     """
     return TextImageExperiment(
         name="attention", size="base",
-        data=Data(mismatched_fraction=0.5, images_per_person=1),
+        data=Data(mismatched_fraction=0.5, images_per_person=1, pairs="listed"),
         text=Text(trainable=False, attention=True, pooling="masked_mean"),
         disentangle=Disentangle(name="attention", residual_from="input"),
         fusion=Fusion(name="mamba"),

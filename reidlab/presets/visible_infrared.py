@@ -28,7 +28,8 @@ def embednet() -> VisibleInfraredExperiment:
     """
     return VisibleInfraredExperiment(
         name="embednet", size="base",
-        stages=Stages(chained=False, low="stage0", neck="linear"),
+        stages=Stages(chained=False, low="stage0", aggregation="cross_pyramid", final_norm=False,
+                      neck="linear"),
         expansion=Expansion(name="dee"),
         loss=Loss(weights=Weights(orthogonality=0.01), orthogonality="patches"),
         training=Training(lr=3e-4, weight_decay=5e-4, warmup=500),
@@ -44,20 +45,23 @@ def embednet_tmhee() -> VisibleInfraredExperiment:
 
 
 def embednet_cmatm() -> VisibleInfraredExperiment:
-    """`embednet` with the second replacement, fixed so that it runs.
+    """`embednet` with the second replacement, rebuilt: the note's code does not run.
 
     Run: ``python -m reidlab train embednet_cmatm --run runs/cmatm``. Score: docs/results.md.
     """
-    return replace(embednet(), name="embednet_cmatm", expansion=Expansion(name="cmatm"))
+    return replace(embednet(), name="embednet_cmatm",
+                   expansion=Expansion(name="cmatm_rebuilt", heads=8))
 
 
 def embednet_ssdec() -> VisibleInfraredExperiment:
-    """`embednet` with the third replacement, fixed so that it runs, and its contrast.
+    """`embednet` with the third replacement, rebuilt: the note's code does not run. And its
+    contrast, of which the note prints no loss.
 
     Run: ``python -m reidlab train embednet_ssdec --run runs/ssdec``. Score: docs/results.md.
     """
     plain = embednet()
-    return replace(plain, name="embednet_ssdec", expansion=Expansion(name="ssdec"),
+    return replace(plain, name="embednet_ssdec",
+                   expansion=Expansion(name="ssdec_rebuilt", heads=8),
                    loss=replace(plain.loss, weights=replace(plain.loss.weights, contrast=1.0)))
 
 
@@ -66,12 +70,10 @@ def embednet_corrected() -> VisibleInfraredExperiment:
     together.
 
     Training starts from pairs that differ in nothing but the modality, where the data have them,
-    and
-    from their patches: without that the two modalities do not find together within hundreds of
-        steps.
+    and from their patches: without that the two modalities do not find together within hundreds
+    of steps.
 
-    Run: ``python -m reidlab train embednet_corrected --run runs/infrared``. Score:
-    docs/results.md.
+    Run: ``python -m reidlab train embednet_corrected --run runs/vi``. Score: docs/results.md.
     """
     return VisibleInfraredExperiment(
         name="embednet_corrected", size="base",

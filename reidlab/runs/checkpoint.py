@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from reidlab.errors import MissingPath, ReidlabError
 from reidlab.files import write_whole
+from reidlab.runs.note_names import kit_names
 
 
 def save(path: Path, parts: dict[str, nn.Module], optimizer=None, **state) -> None:
@@ -109,7 +110,8 @@ def copy_state_dict(module: nn.Module, weights: dict[str, Any]) -> list[str]:
     Args:
         module: takes the weights.
         weights: a plain state dict, or one under ``state_dict`` or ``model``, with or without
-            a ``module.`` prefix; a checkpoint of the kit, too.
+            a ``module.`` prefix, under the kit's names or those of notes 000 to 003; a checkpoint
+            of the kit, too.
 
     Returns:
         One line for each tensor that was skipped or not given; empty when all fitted.
@@ -129,6 +131,10 @@ def copy_state_dict(module: nn.Module, weights: dict[str, Any]) -> list[str]:
                  if k.startswith(f"{part}.")}
         if not given.keys() & own.keys() and inner.keys() & own.keys():
             given = inner
+    for name in [n for n in given if n not in own]:
+        targets = [ours for ours in kit_names(name) if ours in own]
+        if targets:
+            given |= dict.fromkeys(targets, given.pop(name))
     if not given.keys() & own.keys():
         raise ReidlabError(f"no tensor of these weights fits by name: they begin with "
                            f"{', '.join(sorted(given)[:3]) or 'nothing'}, the model with "

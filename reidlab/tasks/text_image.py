@@ -119,7 +119,7 @@ class TextImageTraining:
                 ) -> tuple[dict, dict[str, float]]:
         """Loss terms of a batch, and what else is worth a line in the log."""
         self.progress = progress  # the clock of the next look
-        reversal = alpha_ramp(epoch)
+        reversal = alpha_ramp(epoch - 1)  # its own epochs start at 0
         reversed_ = self.accelerator.unwrap_model(model).set_reversal(reversal)
         out = model(batch.image, cloth_text=batch.cloth_text[batch.shard],
                     id_text=batch.id_text[batch.shard],

@@ -103,9 +103,32 @@ def test_step_and_seed_decide_everything_and_shards_agree(data):
 
 
 def test_a_pass_shows_every_picture_once_without_person_sampling(data):
-    sampler = Batches(data.train, mini("attention", data__mismatched_fraction=0.0)).sampler
+    sampler = Batches(data.train, mini("attention", data__mismatched_fraction=0.0,
+                                       data__pairs="sampled")).sampler
     seen = [row[0] for step in range(sampler.batches_per_pass) for row in sampler.pick(step)]
     assert len(seen) == len(set(seen)) == 576
+
+
+@pytest.mark.covers("R2")
+def test_listed_pairs_show_each_picture_once_with_each_caption_that_is_drawn_once(data):
+    """Note 001 §2.2.4, over two passes and another batch size."""
+    sampler = Batches(data.train, mini("attention")).sampler
+    other = Batches(data.train, mini("attention", training__batch_size=16)).sampler
+    passes = [[row for step in range(start, start + s.batches_per_pass) for row in s.pick(step)]
+              for s, start in ((sampler, 0), (sampler, sampler.batches_per_pass), (other, 0))]
+    wrong = []
+    for rows in passes:
+        matched = [row[0] for row in rows if row[0] == row[2]]
+        mismatched = {row[0]: row[2:] for row in rows if row[0] != row[2]}
+        assert sorted(matched) == sorted(mismatched) == list(range(576))
+        wrong.append(mismatched)
+    assert wrong[0] == wrong[1] == wrong[2]
+    pids = data.train.pids
+    assert all(pids[picture] != pids[said] for picture, (said, _) in wrong[0].items())
+    assert len({said for said, _ in wrong[0].values()}) > 200
+    again = Batches(data.train, mini("attention", seed=1)).sampler
+    assert {row[0]: row[2:] for row in again.pick(0) if row[0] != row[2]}.items() - (
+        wrong[0].items())
 
 
 def test_augmentation_off_is_the_picture_and_on_keeps_range_and_size(data):

@@ -6,7 +6,7 @@ from torch import nn
 from reidlab.config import Disentangle
 from reidlab.disentangle import build_disentangler
 from reidlab.disentangle.gate import GatedDisentangler
-from reidlab.disentangle.mixers import LinformerAttention, PerformerAttention
+from reidlab.encoders.efficient_attention import LinformerAttention, PerformerAttention
 from reidlab.losses.gate import RunningMean
 
 MIXERS = ("attention", "performer", "linformer", "conv", "window")

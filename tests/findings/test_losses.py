@@ -79,7 +79,8 @@ def test_f4_the_uncentred_form_measures_a_common_offset():
         values["unbiased"].append([cka_linear(x, x).item(), cka_linear(x, y).item()])
     note, unbiased = (torch.tensor(values[k]).mean(dim=0) for k in ("note", "unbiased"))
     assert note[1] / note[0] > 0.7            # independent reads nearly as much as identical
-    assert note.max() <= 1 / 64
+    off = note - 1 / 64                       # and does so without the diagonal
+    assert off[1] / off[0] > 0.7
     assert unbiased[0] > 0.99 and abs(unbiased[1]) < 0.03
 
 

@@ -158,7 +158,7 @@ def test_h4_attention_branches_leak_all_and_queries_little_though_patches_are_se
 
     def notes(identity, cloth):
         return 0.2 * gram(identity, cloth)
-    assert leak("attention", nothing) > 0.95 and leak("attention", notes) > 0.95
+    assert leak("attention", nothing) > 0.95 and leak("attention", notes) > 0.9
     alone = leak("queries", nothing)
     assert alone < 0.75 and leak("queries", notes) == pytest.approx(alone, abs=0.05)
     assert leak("queries", cka_rbf) < 0.4

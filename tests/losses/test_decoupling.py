@@ -14,6 +14,7 @@ from reidlab.losses.decoupling import (
     decoupler,
     delta_kernel,
     gram,
+    gram_zero_diagonal,
     hsic_linear,
     hsic_rbf,
     linear_kernel,
@@ -88,18 +89,22 @@ def test_only_the_gaussian_kernel_sees_a_square():
 
 
 @pytest.mark.covers("L8")
-def test_the_notes_gram_form_is_bounded_by_one_over_batch_and_sees_an_offset():
-    x, y = draw(64, 16, 5), draw(64, 16, 6)
-    assert abs(gram(x, y).item()) < 1 / 64
-    assert gram(torch.ones(64, 4), torch.ones(64, 4)).item() == pytest.approx(1 / 64)
-    shifted = gram(x + 3, y + 3).item()  # still independent
-    assert shifted > 0.5 / 64 and abs(cka_linear(x + 3, y + 3).item()) < 0.05
+def test_both_gram_forms_see_an_offset():
+    x, y, ones = draw(64, 16, 5), draw(64, 16, 6), torch.ones(64, 4)
+    assert gram(ones, ones).item() == pytest.approx(1)
+    assert gram_zero_diagonal(ones, ones).item() == pytest.approx(1 / 64)
+    for form, most in ((gram, 1), (gram_zero_diagonal, 1 / 64)):
+        assert abs(form(x, y).item()) < 0.1 * most
+        assert form(x + 3, y + 3).item() > 0.5 * most  # still independent
+    assert abs(cka_linear(x + 3, y + 3).item()) < 0.05
 
 
 def test_gram_by_hand():
     x = torch.tensor([[1.0, 0], [0, 1], [1, 0]])
-    # off the diagonal only rows 0 and 2 agree: two entries of one, over B²(B−1) = 18
-    assert gram(x, x).item() == pytest.approx(2 / 18)
+    # the diagonal and rows 0 and 2: five entries of one among nine
+    assert gram(x, x).item() == pytest.approx(5 / 9)
+    # without the diagonal two entries of one, over B²(B−1) = 18
+    assert gram_zero_diagonal(x, x).item() == pytest.approx(2 / 18)
 
 
 def test_cka_is_one_for_identical_and_unchanged_by_rotation_and_scale():
@@ -118,7 +123,8 @@ def test_dependence_on_labels_uses_a_delta_kernel():
 
 
 def test_gradients_reach_both_sides():
-    for measure in (abs_cosine, gram, hsic_linear, cka_linear, hsic_rbf, cka_rbf):
+    for measure in (abs_cosine, gram, gram_zero_diagonal, hsic_linear, cka_linear, hsic_rbf,
+                    cka_rbf):
         x, y = (torch.nn.Parameter(draw(16, 8, s)) for s in (1, 2))
         measure(x, y).backward()
         assert x.grad.abs().sum() > 0 and y.grad.abs().sum() > 0, measure.__name__

@@ -74,7 +74,7 @@ def test_the_adversary_grows_with_the_epoch(data):
 def test_projectors_are_frozen_as_written_and_trained_on_request():
     frozen = TextImageLoss(mini("attention").loss, 128, 256)
     trained = TextImageLoss(mini("attention", loss__projectors="trained").loss, 128, 256)
-    assert set(frozen.projectors) == {"bio", "cloth", "decouple_id", "decouple_cloth"}
+    assert len(list(frozen.parameters())) == len(list(trained.parameters())) == 4
     assert not any(p.requires_grad for p in frozen.parameters())
     assert all(p.requires_grad for p in trained.parameters())
 

@@ -17,7 +17,7 @@ from reidlab.losses.decoupling import cka_linear
 from reidlab.losses.metric import batch_hard_triplet, centre_pairs, modality_gap
 from reidlab.losses.orthogonality import between_patches, between_views, between_views_inner
 from reidlab.losses.visible_infrared import VisibleInfraredLoss
-from reidlab.models.visible_infrared import VisibleInfraredOutput
+from reidlab.models.cross_modal import VisibleInfraredOutput
 from tests.conftest import mini
 
 LABELS = torch.tensor([0, 0, 1, 1, 2, 2, 0, 0, 1, 1, 2, 2])

@@ -5,7 +5,7 @@ import pytest
 
 from reidlab.config.changes import change
 from reidlab.errors import ReidlabError
-from reidlab.models.visible_infrared import DEEN
+from reidlab.models.deen import DEEN
 from reidlab.presets import preset
 from reidlab.tasks import build
 

@@ -120,7 +120,7 @@ def test_l2_as_written_stages_1_and_2_and_three_aggregations_never_learn():
     model, experiment = make("embednet")
     with torch.no_grad():  # past the first step, when aggregation is no longer the identity
         for block in model.aggregations.values():
-            for part in (block.channels, block.positions):
+            for part in (block.cnl, block.pnl):
                 part.out.norm.weight.fill_(0.5)
     step(model, experiment, batch())
     assert {name.split(".")[3] for name in still(model) if ".layers." in name} == {"1", "2"}
@@ -157,7 +157,7 @@ def test_non_local_blocks_against_slow_loops():
     torch.manual_seed(0)
     block = MFA(6, 4)
     high, low = torch.randn(2, 5, 6), torch.randn(2, 5, 4)
-    part = awake(block.channels)
+    part = awake(block.cnl)
     q, k, v = part.query(high), part.key(low), part.value(low)
     slow = torch.zeros(2, 5, 4)
     for r in range(2):
@@ -167,7 +167,7 @@ def test_non_local_blocks_against_slow_loops():
     asked = part(high, low)
     assert torch.allclose(asked, high + part.out(slow), atol=1e-5)
     assert (asked - high).abs().max() > 0.1
-    part = awake(block.positions)
+    part = awake(block.pnl)
     q, k, v = part.query(asked), part.key(low), part.value(low)
     slow = torch.stack([torch.stack([sum((q[r, i] @ k[r, j]) / 5 * v[r, j] for j in range(5))
                                      for i in range(5)]) for r in range(2)])
@@ -185,7 +185,8 @@ def test_the_lower_view_the_depth_and_the_expansion_are_one_field_each():
     given = batch()
     sizes = []
     for changes in ({}, {"stages__low": "stage0"}, {"stages__low": "none"}, {"stages__depth": 2},
-                    {"expansion__name": "dee"}, {"expansion__name": "none"},
+                    {"expansion__name": "dee"},
+                    {"expansion__name": "none", "loss__weights__orthogonality": 0.0},
                     {"stages__neck": "linear"}):
         model, _ = make("embednet_corrected", **changes)
         sizes.append(sum(p.numel() for p in model.parameters()))

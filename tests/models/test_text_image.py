@@ -202,7 +202,8 @@ def test_what_stays_dead_in_the_designs_as_written_and_why(data, name):
     reasons = {
         "model.fusion.": "no loss reads fused_embeds",
         "model.scale": "no loss reads fused_embeds",
-        "loss.projectors.": "the projectors live in the loss, which the optimizer never sees",
+        "loss.id_embed_projector.": "it lives in the loss, which the optimizer never sees",
+        "loss.cloth_embed_projector.": "it lives in the loss, which the optimizer never sees",
     }
     if "attention" in name:
         reasons["model.text_encoder.bert."] = "note 003 runs BERT without gradient"
