@@ -9,6 +9,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from transformers import ViTModel
 
 from reidlab.config import Image
 from reidlab.encoders.vit import build_vit
@@ -40,6 +41,9 @@ class DualViT(nn.Module):
     def __init__(self, config: Image, embeddings: int = 2):
         super().__init__()
         self.vit = build_vit(config)
+        if not isinstance(self.vit, ViTModel):
+            raise ReidlabError(f"stages.backbone=dual_vit takes the layers of a ViT apart; got a "
+                               f"{type(self.vit).__name__}")
         layers = len(self.vit.layers)
         if layers % STAGES:
             raise ReidlabError(f"image.layers {layers} must be a multiple of {STAGES}: the layers "

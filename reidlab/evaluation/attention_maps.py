@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from reidlab.data.packing import to_tensor
+from reidlab.errors import ReidlabError
 from reidlab.evaluation.embeddings import refuse_another_task
 from reidlab.models.modes import evaluating
 
@@ -18,8 +19,14 @@ def encoder_maps(model, images: np.ndarray) -> Tensor:
     Args:
         model: a `TextImageModel`.
         images: (B, H, W, 3) uint8.
+
+    Raises:
+        ReidlabError: an encoder without attention.
     """
-    encoder, used = model.visual_encoder, model.visual_encoder.config._attn_implementation
+    encoder = model.visual_encoder
+    if not hasattr(encoder, "set_attn_implementation"):
+        raise ReidlabError(f"{type(encoder).__name__} keeps no attention weights; maps need a ViT")
+    used = encoder.config._attn_implementation
     encoder.set_attn_implementation("eager")  # others keep no weights
     try:
         with evaluating(model):

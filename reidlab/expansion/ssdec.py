@@ -18,8 +18,8 @@ class RebuiltMasks(nn.Module):
     - the layer: the printed ``TransformerEncoder`` is not defined; one of the kit's stages is.
     - views end in D / K channels, as the note's text says; the printed code joins K·D channels
       and hands them to a LayerNorm of width D.
-    - in evaluation each view has one fixed mask; the printed one is drawn each time, and no vector of a
-      picture could be compared twice.
+    - in evaluation each view has one fixed mask; the printed one is drawn each time, and no vector
+      of a picture could be compared twice.
 
     Args:
         config: views K, heads (8 in the note), ``drop`` (0.3), dropout.

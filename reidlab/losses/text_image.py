@@ -139,6 +139,8 @@ class TextImageLoss(nn.Module):
         if self.config.positives == "same":
             return multi_positive(out.image_embeds, out.id_text_embeds, batch.pid, batch.pid,
                                   temperature=self.temperature, valid=has_text)
+        if not has_text.any():
+            return out.image_embeds.sum() * 0
         if has_text.all():
             return info_nce(out.image_embeds, out.id_text_embeds, temperature=self.temperature)
         return info_nce(out.image_embeds[has_text], out.id_text_embeds[has_text],

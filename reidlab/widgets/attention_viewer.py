@@ -29,8 +29,7 @@ def attention_viewer(model, untrained, drawings: list[Drawing]) -> Panel:
     images = np.stack([d.image for d in drawings])
     size = model.visual_encoder.config.patch_size
     grid = (images.shape[1] // size, images.shape[2] // size)
-    layers, heads = (getattr(model.visual_encoder.config, f"num_{kind}")
-                     for kind in ("hidden_layers", "attention_heads"))
+    layers, _, heads, *_ = encoder_maps(untrained, images[:1]).shape
 
     @lru_cache(maxsize=2)
     def seen(trained: bool) -> tuple[Tensor, dict[str, Tensor], Tensor]:
