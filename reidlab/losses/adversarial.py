@@ -24,8 +24,8 @@ def negative_info_nce(cloth: Tensor, text: Tensor, *, temperature: float = 0.1) 
 def off_diagonal(cloth: Tensor, text: Tensor, *, temperature: float = 0.1) -> Tensor:
     """Flatten the similarity to all texts, the diagonal set to 0 (not masked out).
 
-    It asks for equal similarities to all texts: log B is least, and a negative similarity to
-    another's text is raised towards 0.
+    It asks for right angles to the texts of others: log B is least, where every such similarity is
+    0, and a negative one is raised towards it.
 
     Returns:
         Scalar; minus the mean of the row log-softmax over all B² entries: log B at least.
