@@ -1,4 +1,4 @@
-"""The command line: train, compare, sweep, evaluate, search, describe, data, run, bench, doctor.
+"""Commands: train, pretrain, compare, sweep, evaluate, search, describe, data, run, bench, doctor.
 
 Exit status 0 only on success; 2 and one line for everything a user can fix; 1 for a failed check.
 """
@@ -76,6 +76,10 @@ def parser() -> argparse.ArgumentParser:
     one = command("describe", _describe, "parts, losses and sources of a design")
     one.add_argument("preset")
     settings(one, size="base")
+    one = command("pretrain", _pretrain, "train the tiny encoders on whole captions, or go on")
+    path(one, "--out", dest="folder", required=True, help="folder of both encoders")
+    one.add_argument("--steps", type=int, default=20_000)
+    one.add_argument("--seed", type=int, default=0)
     data = commands.add_parser("data", help="write the synthetic world as a data set, or check one",
                                description="write the synthetic world as a data set, or check one")
     actions = data.add_subparsers(dest="action", required=True, metavar="ACTION")
@@ -221,6 +225,13 @@ def _describe(options):
     from reidlab.presets import preset
     found = describe(preset(options.preset, options.size, **_changes(options)))
     return found, markdown(found)
+
+
+def _pretrain(options):
+    from reidlab.engine.pretrain import pretrain
+    made = pretrain(options.folder, options.steps, options.seed)
+    return made, (f"{options.folder} holds both encoders; use them with --set "
+                  f"image.pretrained={options.folder}/vit text.pretrained={options.folder}/bert")
 
 
 def _search(options):

@@ -120,7 +120,8 @@ class TextEncoder(nn.Module):
         self.tokens = Tokens(tokenizer, config.max_length)
         if config.pretrained:
             self.bert = load_pretrained(BertModel, config.pretrained, add_pooling_layer=False,
-                                        attn_implementation=fast_attention())
+                                        attn_implementation=fast_attention(),
+                                        dtype=torch.float32)
         else:
             options: dict[str, Any] = {"attn_implementation": fast_attention()}
             self.bert = BertModel(BertConfig(

@@ -38,6 +38,20 @@ class ConvStem(nn.Sequential):
         return cast(nn.Conv2d, self[0]).weight
 
 
+class StemViT(ViTModel):
+    """A ViTModel that has the convolutional stem where its configuration says ``stem``.
+
+    Args:
+        config: of the library, with ``stem`` beside its own fields.
+    """
+
+    def __init__(self, config: ViTConfig, **options):
+        super().__init__(config, **options)
+        if getattr(config, "stem", False):
+            patches: Any = self.embeddings.patch_embeddings
+            patches.projection = ConvStem(config.hidden_size, cast(int, config.patch_size))
+
+
 def build_vit(config: Image) -> ViTModel:
     """The picture encoder of an experiment.
 
@@ -48,20 +62,16 @@ def build_vit(config: Image) -> ViTModel:
         MissingPath: pretrained weights are neither a folder nor to be had from the hub.
     """
     if config.pretrained:
-        return load_pretrained(ViTModel, config.pretrained, add_pooling_layer=False,
-                               attn_implementation=fast_attention())
-    options: dict[str, Any] = {"attn_implementation": fast_attention()}
-    vit = ViTModel(ViTConfig(
+        return load_pretrained(StemViT, config.pretrained, add_pooling_layer=False,
+                               attn_implementation=fast_attention(), dtype=torch.float32)
+    options: dict[str, Any] = {"attn_implementation": fast_attention(), "stem": config.stem}
+    return StemViT(ViTConfig(
         hidden_size=config.dim, num_hidden_layers=config.layers,
         num_attention_heads=config.heads, intermediate_size=4 * config.dim,
         hidden_act=config.activation, image_size=(config.height, config.width),
         patch_size=config.patch,
         hidden_dropout_prob=config.dropout, attention_probs_dropout_prob=config.dropout,
         **options), add_pooling_layer=False)
-    if config.stem:
-        patches: Any = vit.embeddings.patch_embeddings
-        patches.projection = ConvStem(config.dim, config.patch)
-    return vit
 
 
 def fast_attention() -> str:
