@@ -25,6 +25,8 @@ ELSEWHERE = {  # fields whose effect another test shows, or that only other mach
     "training.validate_every": "tests/engine/test_loop.py",
     "training.checkpoint_every": "tests/engine/test_resuming.py",
     "training.max_grad_norm": "tests/engine/test_loop.py",
+    "heads.erasure": "tests/models/test_concept_erasure.py",
+    "heads.erasure_kept": "tests/models/test_concept_erasure.py",
     "scoring.cloth_weight": "tests/evaluation/test_studies.py",
     "scoring.rerank": "tests/evaluation/test_reranking.py",
     "scoring.itm_weight": "tests/evaluation/test_reranking.py",

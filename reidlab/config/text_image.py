@@ -85,7 +85,11 @@ class Heads:
     separate: bool = False           # True: identity and clothing get heads of their own
     # words against patches: full, or light (an eighth of the work)
     alignment: Literal["full", "light"] = "full"
-    concept_erasure: bool = False              # project out of identity what clothing captions show
+    concept_erasure: bool = False    # project clothing out of identity, once weights are chosen
+    # by what: captions (what clothing captions show), or outfits (what differs between the outfits
+    # of one person; data must say who wears what)
+    erasure: Literal["captions", "outfits"] = "captions"
+    erasure_kept: int = limited(12, 1, 65_536)  # outfits: directions of identity that are kept
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,6 +210,9 @@ class TextImageExperiment(Experiment):
             raise ReidlabError("data.pairs=listed shows each picture once with its own and once "
                                "with another's clothing caption; set data.mismatched_fraction=0.5 "
                                "and data.images_per_person=1, or data.pairs=sampled")
+        if self.heads.erasure == "outfits" and self.heads.erasure_kept > self.heads.embedding:
+            raise ReidlabError(f"heads.erasure_kept {self.heads.erasure_kept} is more than "
+                               f"heads.embedding {self.heads.embedding}; keep fewer directions")
         if self.loss.decouple_controller and not self.loss.weights.decouple:
             raise ReidlabError("loss.decouple_controller raises loss.weights.decouple, which is 0; "
                                "set the weight above 0, or the controller to false")

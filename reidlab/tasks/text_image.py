@@ -18,6 +18,7 @@ from reidlab.data.records import Split, TextImageData
 from reidlab.disentangle.reversal import alpha_ramp
 from reidlab.encoders.bert import read_tokenizer, train_tokenizer
 from reidlab.encoders.pretrained import load_pretrained
+from reidlab.errors import ReidlabError
 from reidlab.evaluation import summary
 from reidlab.evaluation.dependence import dependence
 from reidlab.evaluation.embeddings import embed
@@ -85,6 +86,11 @@ class TextImageTraining:
                 load_pretrained(kind, part.pretrained)
         size = (experiment.image.height, experiment.image.width)
         self.data: TextImageData = load_text_image(experiment.data, size)
+        heads = experiment.heads
+        if heads.concept_erasure and heads.erasure == "outfits" and (
+                self.data.train.outfits < 0).any():
+            raise ReidlabError(f"heads.erasure=outfits needs to know who wears what, which "
+                               f"{self.data.source} does not say; set heads.erasure=captions")
         self.batches = Batches(self.data.train, experiment)
         self.batches_per_pass = self.batches.sampler.batches_per_pass
         model = build(experiment, self.data.classes, self._tokenizer())
@@ -163,15 +169,20 @@ class TextImageTraining:
 
     def fit_concept_eraser(self, model: TextImageModel, most: int = 12_000
                            ) -> dict[str, float]:
-        """Fit the erasure, where the model has one, on training pictures and their captions."""
+        """Fit the erasure, where the model has one, on training pictures."""
         if not self.experiment.heads.concept_erasure:
             return {}
         erasure, count = cast(ConceptEraser, model.concept_eraser), len(self.data.train.records)
         erasure.reset()
         found = embed(model, self.data.train, pictures=range(0, count, -(-count // most)))
         first = np.flatnonzero(found.caption == 0)  # one caption a picture, in picture order
-        erased = erasure.fit(torch.from_numpy(found.id_image),
-                             torch.from_numpy(found.cloth_text[first]))
+        identity = torch.from_numpy(found.id_image)
+        if self.experiment.heads.erasure == "outfits":
+            erased = erasure.fit_sparing(
+                identity, torch.from_numpy(found.pids), torch.from_numpy(found.outfits),
+                self.experiment.heads.erasure_kept)
+        else:
+            erased = erasure.fit(identity, torch.from_numpy(found.cloth_text[first]))
         return {"concept_erasure/directions": erased}
 
 

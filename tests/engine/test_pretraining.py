@@ -1,4 +1,4 @@
-"""Pretraining: nobody's people, no label, resumable, and encoders that any design can start from."""
+"""Pretraining: nobody's people, no label, resumable, and a start for any design."""
 import itertools
 import json
 

@@ -81,3 +81,73 @@ def test_vectors_that_are_all_alike_erase_nothing(mixed):
     erasure = ConceptEraser(32).eval()
     assert erasure.fit(x[:1].repeat(500, 1), told[:500]) == 0
     assert torch.allclose(erasure(x), x, atol=1e-6)
+
+
+@pytest.fixture
+def wardrobe():
+    """40 people in three outfits each, four looks an outfit; a person's place and the clothes'
+    place overlap."""
+    generator = torch.Generator().manual_seed(0)
+    people = torch.arange(40).repeat_interleave(12)
+    outfits = torch.arange(120).repeat_interleave(4)
+    style = torch.randint(5, (120,), generator=generator)
+    faces = torch.randn(40, 6, generator=generator)
+    looks = torch.randn(5, 6, generator=generator)
+    basis = torch.linalg.qr(torch.randn(24, 12, generator=generator))[0]
+    x = (faces[people] @ basis[:, :6].T
+         + 2 * looks[style][outfits] @ (basis[:, 6:] + 0.5 * basis[:, :6]).T
+         + 0.1 * torch.randn(480, 24, generator=generator))
+    return F.normalize(x, dim=1), people, outfits, style[outfits].numpy()
+
+
+def test_the_sparing_form_keeps_people_and_loses_clothes(wardrobe):
+    x, people, outfits, style = wardrobe
+    erasure = ConceptEraser(24).eval()
+    assert erasure.fit_sparing(x, people, outfits, kept=6) == 18
+    left = erasure(x)
+    half = torch.arange(480) % 2 == 0
+    read = lambda v, labels: probe(v[half], labels[half], v[~half], labels[~half],  # noqa: E731
+                                   permutations=2)["above_chance"]
+    assert read(x, style) > 0.6 and read(left, style) < 0.3
+    across = lambda v: (v @ v.T - 2 * (outfits[:, None] == outfits)).argmax(1)  # noqa: E731
+    found = [(people[across(v)] == people).float().mean().item() for v in (x, left)]
+    assert found[0] < 0.6 and found[1] > 0.9
+    assert torch.allclose(erasure.projection @ erasure.projection, erasure.projection, atol=1e-4)
+
+
+def test_the_sparing_form_is_the_generalised_eigenproblem(wardrobe):
+    from scipy.linalg import eigh
+    x, people, outfits, _ = wardrobe
+    erasure = ConceptEraser(24).eval()
+    erasure.fit_sparing(x, people, outfits, kept=4)
+    x = x.double().numpy()
+    looks = [x[outfits == o].mean(0) for o in range(120)]
+    means = [sum(looks[3 * p:3 * p + 3]) / 3 for p in range(40)]
+    overall = sum(means) / 40
+    between = sum((m - overall)[:, None] * (m - overall) for m in means) / 40
+    clothes = sum((looks[o] - means[o // 3])[:, None] * (looks[o] - means[o // 3])
+                  for o in range(120)) / 120
+    ridge = 1e-3 * clothes.trace() / 24
+    for k in range(24):
+        clothes[k, k] += ridge
+    v = eigh(between, clothes)[1][:, -4:]
+    total = (x - x.mean(0)).T @ (x - x.mean(0)) / 480
+    m = total @ v @ torch.linalg.inv(torch.from_numpy(v.T @ total @ v)).numpy() @ v.T
+    torch.testing.assert_close(erasure.projection.double(), torch.from_numpy(m), rtol=1e-3,
+                               atol=1e-5)
+
+
+def test_the_sparing_form_erases_nothing_where_nobody_changes_clothes(wardrobe):
+    x, people, _, _ = wardrobe
+    erasure = ConceptEraser(24).eval()
+    assert erasure.fit_sparing(x, people, people, kept=6) == 0
+    assert torch.allclose(erasure(x), x, atol=1e-6)
+    assert erasure.fit_sparing(torch.ones(480, 24), people, people % 7, kept=6) == 0
+
+
+@pytest.mark.slow
+def test_a_run_can_erase_by_outfits(tmp_path, cache):
+    from reidlab.engine.train import train
+    from tests.engine.conftest import rows
+    train(mini(heads__erasure="outfits", heads__erasure_kept=10), tmp_path / "run", quiet=True)
+    assert rows(tmp_path / "run")[-1]["concept_erasure/directions"] == 246
