@@ -202,6 +202,12 @@ class TextImageExperiment(Experiment):
         if self.heads.name == "merged" and self.heads.embedding != MERGED_WIDTH:
             raise ReidlabError(f"heads.embedding is {self.heads.embedding}; the merged split of "
                                f"note 000 ends at {MERGED_WIDTH}: set it to that")
+        fusion = self.fusion
+        if fusion.name != "attention_gated" and (fusion.gate_groups, fusion.mixer) != (
+                1, "attention"):
+            raise ReidlabError(f"fusion.gate_groups {fusion.gate_groups} and fusion.mixer "
+                               f"{fusion.mixer} are of fusion.name=attention_gated; {self.name} "
+                               f"has {fusion.name}: leave them at 1 and attention")
         if self.heads.embedding % self.fusion.gate_groups:
             raise ReidlabError(f"fusion.gate_groups {self.fusion.gate_groups} does not divide "
                                f"heads.embedding {self.heads.embedding}; choose a divisor")

@@ -41,7 +41,7 @@ class Stages:
     # MFA: deen (channels, then positions) or cross_pyramid (note 004: attention, then a pyramid)
     aggregation: Literal["deen", "cross_pyramid"] = "deen"
     depth: int = limited(1, 1, 64)  # transformer layers of stage 4
-    final_norm: bool = True          # LayerNorm after stage 4; note 004 has none
+    final_norm: bool = True          # LayerNorm after stage 4; note 004 names none
     # over patches after stage 4: mean, or a learned query
     pooling: Literal["mean", "query"] = "mean"
     # bnneck, linear as the note has it, or either _by_modality

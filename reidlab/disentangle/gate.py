@@ -46,7 +46,8 @@ class GatedDisentangler(nn.Module):
         kind: ``linear``, one Linear as in note 003; ``mlp``, two as note 002's prose has it;
             ``multihead``, one share for each of eight groups of channels.
 
-    Source: note 002 §2.5, note 003; note 001 §6.2 asks for a richer gate.
+    Source: note 002 §2.5, note 003; note 001 §6.2 asks for a richer gate of the
+        fusion; here it is the kit's addition.
     """
 
     def __init__(self, dim: int, kind: str = "linear"):

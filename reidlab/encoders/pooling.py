@@ -16,7 +16,7 @@ class FirstToken(nn.Module):
 class MaskedMean(nn.Module):
     """Mean over the tokens that the mask keeps; a row without any token gives zeros.
 
-    Source: note 003, text encoding.
+    Source: note 003 §3.
     """
 
     def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:

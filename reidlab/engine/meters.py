@@ -1,4 +1,4 @@
-"""Running means of the loss terms, and the one log line that notes 001 and 002 print."""
+"""Running means of the loss terms, and the one log line that note 001 prints."""
 SPELLING = {"info_nce": "InfoNCE"}  # the others are written without underscores
 
 

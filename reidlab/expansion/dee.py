@@ -41,7 +41,7 @@ class DilatedView(nn.Module):
 class DilatedFusion(nn.Module):
     """The note's DEE: three convolutions become one view in place of the input; no row is added.
 
-    Source: note 004 §2.4.
+    Source: note 004 §2.4; kernels, dilations, their mean and the ReLU are not in the note.
     """
 
     def __init__(self, config: Expansion, dim: int, grid: tuple[int, int]):

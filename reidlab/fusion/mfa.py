@@ -113,7 +113,7 @@ AGGREGATIONS = {"deen": (ChannelNonLocal, PositionNonLocal),
 
 
 class MFA(nn.Module):
-    """Multi-level feature aggregation: two blocks, one after the other.
+    """Multi-stage feature aggregation: two blocks, one after the other.
 
     It starts as the identity. The notes hand it a ``flag`` that nothing defines on tokens (in
     DEEN it halves the lower map); here the two views come with equal positions instead.

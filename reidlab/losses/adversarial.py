@@ -14,7 +14,8 @@ def negative_info_nce(cloth: Tensor, text: Tensor, *, temperature: float = 0.1) 
     """Minus the ``cloth`` loss on the same pair: at equal weights the two cancel exactly.
 
     Returns:
-        Scalar; at least −log(1 + (B−1)·exp(2/T)), reached when positives point opposite ways.
+        Scalar; at least −log(1 + (B−1)·exp(2/T)), reached for B = 2 only, where
+        positives point opposite ways.
 
     Source: note 000, the list of losses; no ramp.
     """

@@ -33,7 +33,7 @@ def one_way_info_nce(feature: Tensor, text: Tensor, *, temperature: float | Tens
     Args:
         feature, text: (B, D), any length; normalised here.
 
-    Source: note 002 §3.3.
+    Source: the ancestor's form of note 002 §3.3, in one direction.
     """
     logits = similarity(feature, text) / temperature
     return F.cross_entropy(logits, torch.arange(len(logits), device=logits.device))

@@ -31,7 +31,7 @@ def gram(x: Tensor, y: Tensor) -> Tensor:
     """The note's ``HSIC``: mean of the product of both Gram matrices, without centring.
 
     Returns:
-        Scalar in [1/B − 1, 1]: mostly the squared common offset of the two sets. The diagonal adds
+        Scalar in [0, 1]: mostly the squared common offset of the two sets. The diagonal adds
         1/B whatever the rows are.
 
     Source: note 002 §3.1; note 000 names the loss only.
@@ -44,7 +44,7 @@ def gram_zero_diagonal(x: Tensor, y: Tensor) -> Tensor:
     """`gram` without its diagonal, over B − 1 once more: its gradient is B − 1 times smaller.
 
     Returns:
-        Scalar in [−1/B, 1/B].
+        Scalar in [−1/(B(B − 1)), 1/B], for B of 2 or more.
 
     Source: the ancestor's form of note 002 §3.1.
     """

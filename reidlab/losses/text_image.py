@@ -49,9 +49,10 @@ class TextImageLoss(nn.Module):
         identity_width: of pooled identity features; D when not given.
         classes, words: training identities and vocabulary, for the identity adversary.
 
-    One projector of identity and one of clothing serve ``bio``, ``cloth``, ``cloth_adv`` and
-    ``decouple``, as in note 001 §2.2.2. No note says whether they are trained; in the ancestor the
-    optimizer gets the model only, which ``projectors="frozen"`` reproduces.
+    Note 001 §2.2.2 has one projector of identity and one of clothing in ``decouple``; that they
+    serve ``bio``, ``cloth`` and ``cloth_adv``, too, is assumed. No note says whether they are
+    trained; in the ancestor the optimizer gets the model only, which ``projectors="frozen"``
+    reproduces.
     """
 
     def __init__(self, config: Loss, dim: int, embedding: int, identity_width: int | None = None,
@@ -123,7 +124,8 @@ class TextImageLoss(nn.Module):
         return terms
 
     def _term(self, name: str, out, batch: Batch, epoch: float, words) -> Tensor:
-        if any(getattr(out, needed) is None for needed in READS[name]):
+        absent = name == "cloth_match" and batch.is_matched is None
+        if absent or any(getattr(out, needed) is None for needed in READS[name]):
             return torch.zeros((), device=batch.pid.device)
         return getattr(self, f"_{name}")(out, batch, epoch, words)
 

@@ -9,7 +9,8 @@ class Source(NamedTuple):
     """Origin of one choice.
 
     Attributes:
-        kind: ``printed`` (the note has it as code, formula or number), ``ancestor`` (the note only
+        kind: ``printed`` (the note has it as code, formula or number, or in words that leave one
+            reading), ``ancestor`` (the note only
             describes it; the public code base that it speaks of does it this way), ``rebuilt`` (the
             note's code does not run) or ``assumed`` (neither says).
         where: heading of docs/notes.md; empty where no note speaks of it.
@@ -35,8 +36,8 @@ NO_CHOICE = {  # which people are shown, not what the design is
 
 _TEXT_IMAGE = {
     **_assumed("", "data", "training", "image", "text", "disentangle", "heads", "fusion", "loss"),
-    **_printed("003 §1", "image.height", "image.width", "image.patch", "image.dim", "image.layers",
-               "image.heads", "text.dim"),
+    **_printed("003 §1", "image.height", "image.width", "image.patch", "image.dim", "text.dim"),
+    **_printed("003 §2", "image.layers", "image.heads"),
     **_printed("001 §2.10", "image.pretrained", "text.pretrained"),
     **_printed("001 §2.2.4 and §2.2.5", "data.mismatched_fraction", "data.negatives",
                "data.pairs"),
@@ -56,7 +57,7 @@ _NOTE_001 = {
                "fusion.gate_groups", "fusion.mixer"),
     **_printed("001 §2.2.4 and §2.2.5", "loss.weights.cloth_match", "loss.weights.decouple"),
     **_printed("001 §2.2.2", "loss.decouple"),
-    **_printed("000 The list of losses", "loss.cloth_adv"),
+    **_assumed("000 The list of losses", "loss.cloth_adv"),
 }
 _NOTE_002_LOSSES = {
     **_printed("002 §3.3", "loss.weights.bio", "loss.weights.cloth", "loss.temperature"),
@@ -72,8 +73,8 @@ _NOTE_003 = {
     **_printed("003 §2", "disentangle.name", "disentangle.pooling", "disentangle.self_layers",
                "disentangle.cross_layers", "disentangle.heads", "disentangle.mixer",
                "disentangle.residual_from", "disentangle.cross_order", "disentangle.gate"),
-    **_printed("003 §4.3", "fusion.name", "fusion.layers", "fusion.gate", "fusion.d_state",
-               "fusion.d_conv", "fusion.dropout"),
+    **_printed("003 §4.3", "fusion.name", "fusion.layers", "fusion.gate"),
+    **_printed("003 §1", "fusion.d_state", "fusion.d_conv", "fusion.dropout", "text.dropout"),
     **_assumed("003 §4.3", "fusion.expand"),
 }
 _NOTE_004 = {
@@ -85,14 +86,14 @@ _NOTE_004 = {
     **_assumed("004 §2", "stages.aggregation"),
     **_printed("004 §2.5", "stages.depth", "stages.pooling", "stages.neck", "stages.retrieve"),
     **_assumed("004 §2.5", "stages.final_norm"),
-    **_printed("004 §2.4", "expansion.name"),
-    **_printed("004 §3.1.4", "loss.orthogonality"),
+    "expansion.name": Source("ancestor", "004 §2.4"),
+    **_assumed("004 §3.1.4", "loss.orthogonality"),
 }
 
 
-def _expansion(where: str, kind: str) -> dict[str, Source]:
-    return {"expansion.name": Source(kind, where), **_printed(
-        where, "expansion.heads", "expansion.views", "expansion.drop", "expansion.dropout")}
+def _expansion(where: str, kind: str, *fields: str) -> dict[str, Source]:
+    return {"expansion.name": Source(kind, where), **_printed("004 §3.1.4", "loss.orthogonality"),
+            **_printed(where, *(f"expansion.{field}" for field in fields))}
 
 
 SOURCES: dict[str, dict[str, Source]] = {
@@ -104,17 +105,21 @@ SOURCES: dict[str, dict[str, Source]] = {
         **_NOTE_001, **_printed("000 §2", "disentangle.name"),
         "loss.decouple": Source("assumed", "000 The list of losses")},
     "attention": {  # note 003 has no losses
-        **_NOTE_003, **dict.fromkeys(_NOTE_002_LOSSES, Source("assumed", "002 §3.1"))},
+        **_NOTE_003, **{name: Source("assumed", found.where)
+                        for name, found in _NOTE_002_LOSSES.items()}},
     "deep_attention": {
         **_NOTE_003, **_NOTE_002_LOSSES,
         **_printed("002 §2.2 and §2.3", "disentangle.self_layers", "disentangle.cross_layers",
                    "disentangle.residual_from"),
         **_assumed("002 §2.2 and §2.3", "disentangle.cross_order", "disentangle.heads"),
-        **_printed("002 §2.5", "disentangle.gate")},
+        **_assumed("002 §2.5", "disentangle.gate")},
     "embednet": _NOTE_004,
-    "embednet_tmhee": {**_NOTE_004, **_expansion("004 suggestion 1", "printed")},
-    "embednet_cmatm": {**_NOTE_004, **_expansion("004 suggestion 2", "rebuilt")},
-    "embednet_ssdec": {**_NOTE_004, **_expansion("004 suggestion 3", "rebuilt"),
+    "embednet_tmhee": {**_NOTE_004, **_expansion("004 suggestion 1", "printed", "heads",
+                                                 "dropout")},
+    "embednet_cmatm": {**_NOTE_004, **_expansion("004 suggestion 2", "rebuilt", "heads",
+                                                 "dropout", "views")},
+    "embednet_ssdec": {**_NOTE_004, **_expansion("004 suggestion 3", "rebuilt", "heads", "dropout",
+                                                 "views", "drop"),
                        **_assumed("004 suggestion 3", "loss.weights.contrast",
                                   "loss.contrast_over")},
 }

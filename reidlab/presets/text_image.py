@@ -63,6 +63,8 @@ def attention() -> TextImageExperiment:
 def deep_attention() -> TextImageExperiment:
     """Note 002 as written: six self- and three cross-attention layers a branch.
 
+    Text side and fusion are note 003's.
+
     Run: ``python -m reidlab train deep_attention --run runs/deep``. Score: docs/results.md.
     """
     shallow = attention()

@@ -132,8 +132,7 @@ def copy_state_dict(module: nn.Module, weights: dict[str, Any]) -> list[str]:
         if not given.keys() & own.keys() and inner.keys() & own.keys():
             given = inner
     for name in [n for n in given if n not in own]:
-        targets = [ours for ours in kit_names(name) if ours in own]
-        if targets:
+        if targets := kit_names(name, own):
             given |= dict.fromkeys(targets, given.pop(name))
     if not given.keys() & own.keys():
         raise ReidlabError(f"no tensor of these weights fits by name: they begin with "

@@ -1,10 +1,12 @@
 """What the notes call a weight, and what the kit calls it.
 
 Names that a note prints are mapped as printed. Where a note only describes a part, its name here is
-assumed: ``disentangle`` for the module of notes 002 and 003, ``mamba_layers`` and ``mamba_norms``
-for note 003's fusion. Names of ViT are those of the library versions before 5, too.
+assumed: ``disentangle`` for the module of notes 002 and 003, ``id_norm_layers`` and
+``cloth_norm_layers`` in note 002, ``mamba_layers`` and ``mamba_norms`` for note 003's fusion. Names
+of ViT are those of the library versions before 5, too.
 """
 import re
+from collections.abc import Collection
 
 HEADS = ("id_heads.", "id_heads.joint.", "cloth_heads.")  # one module, by several ways
 _SIDES = {"id": "identity", "cloth": "cloth"}
@@ -15,9 +17,6 @@ _VIT = (  # before the library's version 5
     (r"attention\.output\.dense", "attention.o_proj"),
     (r"intermediate\.dense", "mlp.fc1"), (r"output\.dense", "mlp.fc2"))
 _PARTS = (
-    (r"id_projection\.(weight|bias)", r"disentangle.identity.0.\1"),
-    (r"id_projection\.(.+)", r"disentangle.identity.\1"),
-    (r"cloth_projection\.(.+)", r"disentangle.cloth.linear.\1"),
     (r"text_attn_norm\.(.+)", r"text_encoder.attention_norm.\1"),
     (r"text_attn\.(.+)", r"text_encoder.attention.\1"),
     (r"text_encoder\.(.+)", r"text_encoder.bert.\1"),
@@ -26,12 +25,29 @@ _PARTS = (
     (r"fusion\.mamba_norms\.(.+)", r"fusion.norms.\1"))
 
 
-def kit_names(name: str) -> list[str]:
-    """Every name that a weight of the notes' code can have in the kit; the caller knows which are
-    there.
+def kit_names(name: str, own: Collection[str]) -> list[str]:
+    """What a weight of the notes' code is called in a model of the kit; empty where it has none.
 
-    Source: note 001 §2.5, §2.6 and fusion §2; note 000 §1 and §2; note 003 §2, §3 and §4.3.
+    Args:
+        name: in the notes' code.
+        own: all names of the model. Another design's weights do not pass for this one's.
+
+    Source: note 001 §2.5, §2.6 and fusion §2; note 000 §1 and §2; note 002 §2.2 and §2.3; note 003
+        §2, §3 and §4.3.
     """
+    return [ours for ours in _candidates(name, own) if ours in own]
+
+
+def _candidates(name: str, own: Collection[str]) -> list[str]:
+    if match := re.fullmatch(r"id_projection\.(\d.*|weight|bias)", name):
+        several, number = "disentangle.identity.4.weight" in own, match[1][0].isdigit()
+        if several != number:
+            return []
+        return [f"disentangle.identity.{match[1]}" if number
+                else f"disentangle.identity.0.{match[1]}"]
+    if name.startswith("cloth_projection."):
+        branches = "disentangle.identity.linear.weight" in own
+        return [] if branches else [f"disentangle.cloth.linear.{name.partition('.')[2]}"]
     if name.startswith("visual_encoder.encoder.layer."):
         name = name.replace(".encoder.layer.", ".layers.", 1)
         for old, new in _VIT:

@@ -83,3 +83,19 @@ def test_what_only_the_note_has_is_named(tmp_path):
     assert model.disentangle.identity[0].weight.eq(1).all()
     assert "text_encoder.pooler.dense.weight: unknown here" in told
     assert "disentangle.identity.0.bias: (9,) given, (128,) needed" in told
+
+
+@pytest.mark.parametrize("held,wanted", [("projection", "attention"), ("projection", "merged"),
+                                         ("merged", "projection"), ("residual", "projection"),
+                                         ("projection", "residual")])
+def test_weights_of_another_design_do_not_pass_for_this_ones(held, wanted, tmp_path):
+    theirs = build(mini(held, seed=1), 7)
+    named = {as_the_note_calls_it(name, held): value for name, value in
+             theirs.state_dict().items()}
+    torch.save(named, tmp_path / "w.pth")
+    ours = build(mini(wanted, seed=2), 7)
+    before = {name: value.clone() for name, value in ours.disentangle.identity.state_dict().items()}
+    told = load_param(ours, tmp_path / "w.pth")
+    for name, value in ours.disentangle.identity.state_dict().items():
+        assert torch.equal(value, before[name]), name
+    assert any(line.startswith("id_projection") and "unknown here" in line for line in told)

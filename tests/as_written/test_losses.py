@@ -155,6 +155,8 @@ def test_terms_of_absent_inputs_are_zero():
     assert all(terms[name].item() == 0 for name in
                ("info_nce", "bio", "cloth", "cloth_adv", "cloth_match"))
     assert terms["cls"].item() > 0 and terms["decouple"].item() != 0
+    unflagged = dataclasses.replace(batch, is_matched=None)
+    assert loss(output_of(8, 4), unflagged, 1)["cloth_match"].item() == 0
     texts = TextImageOutput(id_text_embeds=images.image_embeds)
     assert all(term.item() == 0 for term in loss(texts, batch, 1).values())
 

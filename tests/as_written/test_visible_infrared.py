@@ -162,5 +162,8 @@ def test_a_term_that_reads_what_a_design_has_not_is_refused():
         assert design in str(refused.value) and "\n" not in str(refused.value)
     with pytest.raises(ReidlabError, match="data.pairs"):
         preset("attention", data__mismatched_fraction=0.2)
+    for fields in ({"fusion__mixer": "performer"}, {"fusion__gate_groups": 2}):
+        with pytest.raises(ReidlabError, match="attention_gated"):
+            preset("attention", **fields)
     kept = preset("attention", data__mismatched_fraction=0.2, data__pairs="sampled")
     assert dataclasses.asdict(kept)["data"]["pairs"] == "sampled"

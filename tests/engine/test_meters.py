@@ -1,4 +1,4 @@
-"""The one log line of notes 001 and 002: means over the epoch, readable by a program."""
+"""The one log line of note 001: means over the epoch, readable by a program."""
 import logging
 import re
 
