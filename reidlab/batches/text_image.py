@@ -32,7 +32,8 @@ class Batch:
         pid: (B,) contiguous training label in [0, C).
         outfit: (B,) outfit of the picture, -1 when unknown.
         cloth_outfit: (B,) outfit that `cloth_text` describes, -1 when unknown.
-        is_matched: (B,) bool, whether `cloth_text` describes this very picture.
+        is_matched: (B,) bool, whether `cloth_text` describes this very picture; None leaves
+            `cloth_match` out.
         negative_text: B whole descriptions of others in the batch that resemble the own one most;
             None where nothing learns from them.
     """
