@@ -38,7 +38,7 @@ class ConvStem(nn.Sequential):
         return cast(nn.Conv2d, self[0]).weight
 
 
-def build_vit(config: Image) -> ViTModel:
+def build_vit(config: Image) -> Any:
     """The picture encoder of an experiment.
 
     Returns:
