@@ -114,7 +114,7 @@ def _counts(known: Layout, sound: list) -> dict:
         found[split] = {"people": len({row["id"] for row in rows}), "pictures": len(rows),
                         "captions": sum(len(row["captions"]) for row in rows),
                         "published": dict(zip(("people", "pictures", "captions"),
-                                              known.sizes[split], strict=True))}
+                                              known.sizes.get(split, (None,) * 3), strict=True))}
     return found
 
 

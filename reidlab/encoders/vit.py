@@ -52,7 +52,7 @@ class StemViT(ViTModel):
             patches.projection = ConvStem(config.hidden_size, cast(int, config.patch_size))
 
 
-def build_vit(config: Image) -> ViTModel:
+def build_vit(config: Image) -> Any:
     """The picture encoder of an experiment.
 
     Returns:
