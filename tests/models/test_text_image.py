@@ -205,7 +205,7 @@ def test_what_stays_dead_in_the_designs_as_written_and_why(data, name):
         "loss.id_embed_projector.": "it lives in the loss, which the optimizer never sees",
         "loss.cloth_embed_projector.": "it lives in the loss, which the optimizer never sees",
     }
-    if "attention" in name:
+    if not preset(name).text.trainable:
         reasons["model.text_encoder.bert."] = "note 003 runs BERT without gradient"
     unexplained = {n for n in dead if not n.startswith(tuple(reasons))}
     key_biases = {n for n in unexplained if n.endswith("k_proj.bias")}  # softmax ignores them
@@ -261,7 +261,9 @@ def test_merged_retrieves_with_the_feature_it_classifies():
 def test_reversal_is_set_on_every_design_that_has_one():
     for name in DESIGNS:
         model = build(preset(name), classes=4)
-        assert model.set_reversal(0.12) == (name in ("projection", "merged", "residual"))
+        split = preset(name).disentangle
+        projected = split.name in ("projection", "merged", "residual")
+        assert model.set_reversal(0.12) == (projected and split.reversal)
     model = build(preset("projection"), classes=4)
     model.set_reversal(0.12)
     assert model.disentangle.cloth.alpha == 0.12
