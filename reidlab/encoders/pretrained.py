@@ -54,6 +54,15 @@ def load_pretrained(kind: Any, where: str, **options) -> Any:
     return model
 
 
+def says(where: str, field: str) -> bool:
+    """Whether the configuration of pretrained weights has a field that is on; False where there is
+    none to read, which loading then tells."""
+    try:
+        return bool(PreTrainedConfig.get_config_dict(where)[0].get(field))
+    except Exception:  # damaged folders fail in many ways inside the library
+        return False
+
+
 def _refuse_another_kind(config: type[PreTrainedConfig], where: str) -> None:
     """A model of another kind fits by no name and would leave everything random."""
     found = PreTrainedConfig.get_config_dict(where)[0].get("model_type")

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from transformers import ViTConfig, ViTModel
 
 from reidlab.config import Image
-from reidlab.encoders.pretrained import load_pretrained
+from reidlab.encoders.pretrained import load_pretrained, says
 
 
 class ConvStem(nn.Sequential):
@@ -39,17 +39,18 @@ class ConvStem(nn.Sequential):
 
 
 class StemViT(ViTModel):
-    """A ViTModel that has the convolutional stem where its configuration says ``stem``.
+    """A ViTModel with the convolutional stem; its configuration says ``stem``.
+
+    Published weights are loaded as a ViTModel: the library renames their tensors for it alone.
 
     Args:
-        config: of the library, with ``stem`` beside its own fields.
+        config: of the library.
     """
 
     def __init__(self, config: ViTConfig, **options):
         super().__init__(config, **options)
-        if getattr(config, "stem", False):
-            patches: Any = self.embeddings.patch_embeddings
-            patches.projection = ConvStem(config.hidden_size, cast(int, config.patch_size))
+        patches: Any = self.embeddings.patch_embeddings
+        patches.projection = ConvStem(config.hidden_size, cast(int, config.patch_size))
 
 
 def build_vit(config: Image) -> Any:
@@ -62,10 +63,11 @@ def build_vit(config: Image) -> Any:
         MissingPath: pretrained weights are neither a folder nor to be had from the hub.
     """
     if config.pretrained:
-        return load_pretrained(StemViT, config.pretrained, add_pooling_layer=False,
+        kind = StemViT if says(config.pretrained, "stem") else ViTModel
+        return load_pretrained(kind, config.pretrained, add_pooling_layer=False,
                                attn_implementation=fast_attention(), dtype=torch.float32)
     options: dict[str, Any] = {"attn_implementation": fast_attention(), "stem": config.stem}
-    return StemViT(ViTConfig(
+    return (StemViT if config.stem else ViTModel)(ViTConfig(
         hidden_size=config.dim, num_hidden_layers=config.layers,
         num_attention_heads=config.heads, intermediate_size=4 * config.dim,
         hidden_act=config.activation, image_size=(config.height, config.width),

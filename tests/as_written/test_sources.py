@@ -72,7 +72,7 @@ def test_describe_prints_parts_losses_and_choices(capsys):
     shown = capsys.readouterr().out
     assert "| disentangle | AttentionDisentangler | 44,911,872 |" in shown
     assert "| cloth_adv | 0.1 | printed: 002 §3.4 | off_diagonal | ancestor: 002 §3.4 |" in shown
-    assert "| visual_encoder | StemViT | pretrained |" in shown
+    assert "| visual_encoder | ViTModel | pretrained |" in shown
     assert "| loss.projectors | frozen | ancestor: 001 §2.2.2 |" in shown
 
 
