@@ -1,9 +1,10 @@
 """Train the `tiny` encoders on whole captions of people whom nothing else uses."""
-import json
 import time
 from pathlib import Path
+from typing import cast
 
 import torch
+from accelerate import Accelerator
 
 from reidlab.batches.pretraining import WORLD, PretrainingBatch, Recipe, mask_words, stream
 from reidlab.config import TextImageExperiment, Training
@@ -13,10 +14,11 @@ from reidlab.encoders.bert import train_tokenizer
 from reidlab.engine.optim import build_optimizer, learning_rate
 from reidlab.engine.progress import progress_bar
 from reidlab.errors import ReidlabError
-from reidlab.files import write_json
+from reidlab.files import read_json, write_json
 from reidlab.models.pretraining import WholeCaptions, pretraining_losses
 from reidlab.presets import preset
-from reidlab.runs import checkpoint
+from reidlab.runs import checkpoint, lock
+from reidlab.runs.folder import RunFolder
 from reidlab.synthetic.world import World
 
 VOCABULARY = 4000  # captions of the pretraining world that the tokenizer is made from
@@ -44,38 +46,47 @@ def pretrain(folder, steps: int = 20_000, seed: int = 0, workers: int = 1, quiet
     Raises:
         ReidlabError: a folder with another pretraining, or a length below one step.
     """
-    folder, recipe = Path(folder), recipe or Recipe()
+    run, recipe = RunFolder(folder), recipe or Recipe()
+    run.metrics, run.last = run.path / "pretraining.jsonl", run.path / "last.safetensors"
     plan = {"world": WORLD, "steps": steps, "seed": seed, "people": recipe.people,
             "outfits": recipe.outfits, "tracklets": recipe.tracklets, "size": list(recipe.size)}
     if steps < 1:
         raise ReidlabError(f"--steps is {steps}; a pretraining has at least 1")
-    _refuse_another(folder, plan)
-    if (folder / "bert").exists():
+    _refuse_another(run.path, plan)
+    if (run.path / "bert").exists():
         return plan
-    write_json(folder / "pretraining.json", plan)
+    write_json(run.path / "pretraining.json", plan)
+    lock.take(run.lock)
+    try:
+        _train(run, recipe, steps, seed, workers, quiet, save_every)
+    finally:
+        lock.give_back(run.lock)
+    return plan
+
+
+def _train(run: RunFolder, recipe: Recipe, steps: int, seed: int, workers: int, quiet: bool,
+           save_every: int) -> None:
     torch.manual_seed(seed)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = Accelerator(cpu=not torch.cuda.is_available()).device
     model, config = _model().to(device), _training()
     optimizer = build_optimizer(config, [p for p in model.parameters() if p.requires_grad])
-    last, start = folder / "last.safetensors", 0
-    if last.exists():
-        start = checkpoint.restore(last, {"model": model}, optimizer)["step"]
-    _keep_until(folder / "pretraining.jsonl", start)
+    start = 0
+    if run.last.exists():
+        start = checkpoint.restore(run.last, {"model": model}, optimizer)["step"]
+    run.keep_until(start)
     model.train()
     began = time.perf_counter()
     with progress_bar("pretraining", steps, start, quiet) as bar:
         for step, batch in enumerate(stream(recipe, seed, start, steps, workers), start=start):
             terms = _step(model, optimizer, config, batch, step, steps, seed, recipe)
             if (step + 1) % 100 == 0 or step + 1 == steps:
-                row = {"step": step + 1, "seconds": round(time.perf_counter() - began, 1), **terms}
-                with (folder / "pretraining.jsonl").open("a") as log:
-                    log.write(f"{json.dumps(row)}\n")
+                run.log({"step": step + 1, "seconds": round(time.perf_counter() - began, 1),
+                         **terms})
                 bar.set_postfix_str(f"loss {terms['total']:.2f}", refresh=False)
             if (step + 1) % save_every == 0 or step + 1 == steps:
-                checkpoint.save(last, {"model": model}, optimizer, step=step + 1, best=0.0)
+                checkpoint.save(run.last, {"model": model}, optimizer, step=step + 1, best=0.0)
             bar.update()
-    _export(model, folder)
-    return plan
+    _export(model, run.path)
 
 
 def _step(model: WholeCaptions, optimizer, config: Training, batch: PretrainingBatch, step: int,
@@ -107,33 +118,27 @@ def _training() -> Training:
 
 
 def _model() -> WholeCaptions:
-    tiny: TextImageExperiment = preset("corrected", "tiny")  # type: ignore[assignment]
+    tiny = cast(TextImageExperiment, preset("corrected", "tiny"))
     world = World(WORLD)
     said = [world.describe(k, k, 0) for k in range(VOCABULARY)]
     tokenizer = train_tokenizer([f"{s.id_caption} {s.cloth_caption}" for s in said])
     return WholeCaptions(tiny.image, tiny.text, tokenizer)
 
 
-def _keep_until(log: Path, step: int) -> None:
-    """Drop what a killed run logged after its last checkpoint."""
-    if log.exists():
-        kept = [line for line in log.read_text().splitlines() if json.loads(line)["step"] <= step]
-        log.write_text("".join(f"{line}\n" for line in kept))
-
-
 def _refuse_another(folder: Path, plan: dict) -> None:
     held = folder / "pretraining.json"
-    if held.exists() and (before := json.loads(held.read_text())) != plan:
+    if held.exists() and (before := read_json(held)) != plan:
         raise ReidlabError(f"{folder} holds another pretraining ({before}); choose a new folder")
 
 
 def _export(model: WholeCaptions, folder: Path) -> None:
-    """Both encoders as Hugging Face folders, each written whole."""
+    """Both encoders as Hugging Face folders, each written whole; what a killed run wrote stays."""
     def bert(path):
         model.text.bert.save_pretrained(path)
         model.text.tokens.tokenizer.save_pretrained(path)
     model.half()
-    write_folder(folder / "vit", model.vit.save_pretrained)
+    if not (folder / "vit").exists():
+        write_folder(folder / "vit", model.vit.save_pretrained)
     write_folder(folder / "bert", bert)
 
 

@@ -1,6 +1,7 @@
 """Pretraining: nobody's people, no label, resumable, and a start for any design."""
 import itertools
 import json
+import shutil
 
 import pytest
 import torch
@@ -152,3 +153,18 @@ def test_every_design_can_start_from_the_encoders(made, tmp_path, cache):
 def mini_infrared(**changes):
     return preset("embednet_corrected", "tiny", data__people=16, data__val_people=4,
                   data__test_people=4, **changes)
+
+
+@pytest.mark.slow
+def test_killed_between_both_encoders_it_writes_the_other(made, tmp_path):
+    cut = shutil.copytree(made, tmp_path / "cut")
+    shutil.rmtree(cut / "bert")
+    pretrain(cut, steps=5, workers=0, quiet=True, recipe=SMALL)
+    assert weights(cut) == weights(made)
+    assert not (cut / "lock").exists()
+
+
+def test_a_damaged_plan_is_one_line(tmp_path):
+    (tmp_path / "pretraining.json").write_text("{")
+    with pytest.raises(ReidlabError, match="pretraining.json"):
+        pretrain(tmp_path, steps=5)
