@@ -112,6 +112,14 @@ def test_fusions(design, formula, training, rows):
           [image, text, *fusion.parameters()])
 
 
+def test_the_mamba_fusion_drops_out_behind_its_last_linear():
+    fusion, seen = build(mini("attention"), 7).fusion.eval(), {}
+    fusion.fc.register_forward_hook(lambda m, given, out: seen.update(fc=out))
+    fusion.dropout.register_forward_hook(lambda m, given, out: seen.update(dropped=given[0]))
+    fusion(torch.randn(2, 256), torch.randn(2, 256))
+    assert seen["dropped"] is seen["fc"]
+
+
 @pytest.mark.parametrize("rows", [1, 3])
 @pytest.mark.parametrize("design", ["attention", "deep_attention"])
 def test_attention_branches_and_gate_of_notes_002_and_003(design, rows):
