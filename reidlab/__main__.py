@@ -77,9 +77,10 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("preset")
     settings(one, size="base")
     one = command("pretrain", _pretrain, "train the tiny encoders on whole captions, or go on")
-    path(one, "--out", dest="folder", required=True, help="folder of both encoders")
-    one.add_argument("--steps", type=int, default=20_000)
+    path(one, "--out", dest="folder", required=True, help="folder of the encoders")
+    one.add_argument("--steps", type=int, default=26_000)
     one.add_argument("--seed", type=int, default=0)
+    one.add_argument("--image", choices=("vit", "resnet"), default="vit", help="resnet is deen's")
     data = commands.add_parser("data", help="write the synthetic world as a data set, or check one",
                                description="write the synthetic world as a data set, or check one")
     actions = data.add_subparsers(dest="action", required=True, metavar="ACTION")
@@ -228,10 +229,11 @@ def _describe(options):
 
 
 def _pretrain(options):
-    from reidlab.engine.pretrain import pretrain
-    made = pretrain(options.folder, options.steps, options.seed)
-    return made, (f"{options.folder} holds both encoders; use them with --set "
-                  f"image.pretrained={options.folder}/vit text.pretrained={options.folder}/bert")
+    from reidlab.engine.pretrain import ENCODERS, pretrain
+    made = pretrain(options.folder, options.steps, options.seed, options.image)
+    use = [f"{part}.pretrained={options.folder}/{name}" for part, name in
+           zip(("image", "text"), ENCODERS[options.image], strict=False)]
+    return made, f"{options.folder} holds the encoders; use them with --set {' '.join(use)}"
 
 
 def _search(options):

@@ -1,7 +1,10 @@
 """Batches of synthetic people that no design ever trains or is scored on, rendered as needed.
 
-Every batch is a function of (seed, step): a run that goes on sees what it would have seen.
+Rendering costs more than a training step. So a *block* of people is rendered at a time, and each
+picture of it serves a few steps. Every batch is a function of (seed, step): a run that goes on sees
+what it would have seen.
 """
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,88 +12,137 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from reidlab.data.packing import to_tensor
 from reidlab.synthetic.world import World
 
 WORLD = 2**31 + 1  # no experiment may have it: data.seed ends at 2**31
 KEEP = 0.15  # share of words that the text encoder has to guess
+GREY = 0.3   # share of second shots whose three channels are one
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a batch is made of.
+    """What a batch is made of. Everybody is shown twice in an outfit, as a tracker gives them.
 
     Attributes:
         people, outfits: a grid, each person in each outfit, so that neither the person nor the
             clothes alone tell which caption is whose.
-        tracklets: people who are shown twice in one outfit, as a tracker gives them.
+        others: people beside the grid, each in an outfit of their own.
+        steps: steps that one block serves. It holds twice the people and the outfits of a grid,
+            and twice the others.
         size: (height, width) of pictures in pixels.
     """
 
     people: int = 8
-    outfits: int = 4
-    tracklets: int = 16
+    outfits: int = 2
+    others: int = 16
+    steps: int = 8
     size: tuple[int, int] = (96, 48)
 
     @property
-    def pictures(self) -> int:
-        """Pictures in a batch."""
-        return self.people * self.outfits + 2 * self.tracklets
+    def tracklets(self) -> int:
+        """Tracklets, and captions, in a batch."""
+        return self.people * self.outfits + self.others
 
 
 @dataclass(frozen=True)
 class PretrainingBatch:
-    """One step's pictures and whole captions.
+    """One step's pictures and whole captions, or one block's.
 
     Attributes:
-        image: (B, H, W, 3) uint8: the grid, then first shots, then second shots of the tracklets.
-        captions: one whole caption for each picture of the grid and each first shot.
+        image: (T, 2, H, W, 3) uint8, two shots of each person in one outfit.
+        captions: T pairs of whole captions, one a shot.
     """
 
     image: Tensor
-    captions: list[str]
+    captions: list[tuple[str, str]]
+
+    def rows(self, chosen: list[int]) -> "PretrainingBatch":
+        """Some of the tracklets."""
+        return PretrainingBatch(self.image[chosen], [self.captions[k] for k in chosen])
 
 
-def keys(recipe: Recipe, seed: int, step: int) -> list[tuple[int, int, int]]:
-    """(person, outfit, shot) of each picture of one step; no person or outfit comes twice.
+def block_keys(recipe: Recipe, block: int) -> list[tuple[int, int]]:
+    """(person, outfit) of each tracklet of a block: its grid, row by row, then the others.
 
-    Args:
-        recipe: of what.
-        seed: of the run.
-        step: from 0.
+    Nobody and no outfit is in two blocks.
     """
+    people, outfits, others = 2 * recipe.people, 2 * recipe.outfits, 2 * recipe.others
+    person, outfit = block * (people + others), block * (outfits + others)
+    return ([(person + p, outfit + o) for p in range(people) for o in range(outfits)]
+            + [(person + people + k, outfit + outfits + k) for k in range(others)])
+
+
+def chosen_rows(recipe: Recipe, seed: int, step: int) -> list[int]:
+    """Rows of its block that a step shows: half of the people, outfits and others."""
     rng = np.random.default_rng([seed, step])
-    count, worn = recipe.people + recipe.tracklets, recipe.outfits + recipe.tracklets
-    person, outfit = step * count, step * worn
-    shots = rng.integers(4, size=(recipe.people, recipe.outfits))
-    grid = [(person + p, outfit + o, int(shots[p, o]))
-            for p in range(recipe.people) for o in range(recipe.outfits)]
-    first = [(person + recipe.people + t, outfit + recipe.outfits + t, 0)
-             for t in range(recipe.tracklets)]
-    return [*grid, *first, *((p, o, 1) for p, o, _ in first)]
+    people, outfits, others = (rng.permutation(2 * count)[:count].tolist()
+                               for count in (recipe.people, recipe.outfits, recipe.others))
+    return ([p * 2 * recipe.outfits + o for p in people for o in outfits]
+            + [4 * recipe.people * recipe.outfits + k for k in others])
 
 
-class Steps(Dataset):
-    """The batches of steps `start` to `stop`, in order; index k is step start + k."""
+class Blocks(Dataset):
+    """Rendered blocks `start` to `stop`; index k is block start + k."""
 
-    def __init__(self, recipe: Recipe, seed: int, start: int, stop: int):
-        self.recipe, self.seed, self.start, self.stop = recipe, seed, start, stop
+    def __init__(self, recipe: Recipe, start: int, stop: int):
+        self.recipe, self.start, self.stop = recipe, start, stop
 
     def __len__(self) -> int:
         return self.stop - self.start
 
     def __getitem__(self, k: int) -> PretrainingBatch:
         world = World(WORLD, self.recipe.size)
-        chosen = keys(self.recipe, self.seed, self.start + k)
-        captions = [world.describe(*key) for key in chosen[:len(chosen) - self.recipe.tracklets]]
+        keys = block_keys(self.recipe, self.start + k)
         return PretrainingBatch(
-            torch.from_numpy(np.stack([world.picture(*key) for key in chosen])),
-            [f"{said.id_caption} {said.cloth_caption}" for said in captions])
+            torch.from_numpy(np.stack([[world.picture(*key, shot) for shot in (0, 1)]
+                                       for key in keys])),
+            [(_whole(world, *key, 0), _whole(world, *key, 1)) for key in keys])
 
 
-def stream(recipe: Recipe, seed: int, start: int, stop: int, workers: int = 1) -> DataLoader:
-    """Batches in order, rendered by processes of their own, a few steps ahead."""
-    return DataLoader(Steps(recipe, seed, start, stop), batch_size=None, num_workers=workers,
-                      prefetch_factor=4 if workers else None, collate_fn=lambda batch: batch)
+def _whole(world: World, person: int, outfit: int, shot: int) -> str:
+    said = world.describe(person, outfit, shot)
+    return f"{said.id_caption} {said.cloth_caption}"
+
+
+def stream(recipe: Recipe, seed: int, start: int, stop: int, workers: int = 1
+           ) -> Iterator[PretrainingBatch]:
+    """Batches of steps `start` to `stop`, from blocks that other processes render ahead."""
+    first = start // recipe.steps
+    blocks = DataLoader(Blocks(recipe, first, -(-stop // recipe.steps)), batch_size=None,
+                        num_workers=workers, prefetch_factor=4 if workers else None,
+                        collate_fn=lambda block: block)
+    for number, block in enumerate(blocks, start=first):
+        begins = number * recipe.steps
+        for step in range(max(start, begins), min(stop, begins + recipe.steps)):
+            yield block.rows(chosen_rows(recipe, seed, step))
+
+
+def augmented(batch: PretrainingBatch, generator: torch.Generator) -> tuple[Tensor, list[str]]:
+    """Pictures as the model reads them, and one caption a tracklet.
+
+    Which of the two shots comes first, and is captioned, is left to chance; so is mirroring. Some
+    second shots show one channel in place of all three.
+
+    Args:
+        batch: T tracklets.
+        generator: of the choices.
+
+    Returns:
+        (2T, 3, H, W) first shots, then second shots, and T captions.
+    """
+    count = len(batch.captions)
+    first = torch.randint(2, (count,), generator=generator)
+    row = torch.arange(count)
+    image = torch.cat([batch.image[row, first], batch.image[row, 1 - first]])
+    mirrored = torch.rand(2 * count, generator=generator) < 0.5
+    image[mirrored] = image[mirrored].flip(2)
+    grey = torch.rand(count, generator=generator) < GREY
+    channel = torch.randint(3, (count,), generator=generator)
+    for k in grey.nonzero().flatten().tolist():
+        image[count + k] = image[count + k, ..., channel[k], None]
+    captions = [batch.captions[k][shot] for k, shot in enumerate(first.tolist())]
+    return to_tensor(image.numpy()), captions
 
 
 def mask_words(ids: Tensor, mask: Tensor, special: set[int], blank: int, generator

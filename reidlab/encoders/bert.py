@@ -16,7 +16,7 @@ from transformers import BertConfig, BertModel, BertTokenizer
 
 from reidlab.config import Text
 from reidlab.encoders.pooling import build_pooling
-from reidlab.encoders.pretrained import load_pretrained
+from reidlab.encoders.pretrained import load_pretrained, refuse_another_shape
 from reidlab.encoders.vit import fast_attention
 from reidlab.errors import ReidlabError
 
@@ -122,6 +122,10 @@ class TextEncoder(nn.Module):
             self.bert = load_pretrained(BertModel, config.pretrained, add_pooling_layer=False,
                                         attn_implementation=fast_attention(),
                                         dtype=torch.float32)
+            held = self.bert.config
+            refuse_another_shape("text", config, {
+                "dim": held.hidden_size, "layers": held.num_hidden_layers,
+                "heads": held.num_attention_heads, "activation": held.hidden_act})
         else:
             options: dict[str, Any] = {"attn_implementation": fast_attention()}
             self.bert = BertModel(BertConfig(

@@ -1,4 +1,5 @@
 """Load published weights from a folder or a hub, whole, or say plainly what is wrong with them."""
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,25 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from reidlab.errors import MissingPath, ReidlabError
 
+SHIPPED = Path(__file__).parent.parent / "pretrained"
 OURS = ("pooler.", "classifier.", "lm_head.", "cls.")  # heads that no encoder of the kit has
+
+
+def located(where: str) -> str:
+    """``reidlab:NAME`` as the folder of weights that the package ships; other names as they are.
+
+    Raises:
+        MissingPath: the package ships none of that name.
+    """
+    if not where.startswith("reidlab:"):
+        return where
+    name, known = where.removeprefix("reidlab:"), sorted(p.parent.name for p in
+                                                         SHIPPED.glob("*/config.json"))
+    if name not in known:
+        raise MissingPath(f"pretrained weights {where!r}: reidlab ships "
+                          f"{', '.join(f'reidlab:{k}' for k in known) or 'none'}; choose one of "
+                          "them, a folder or a hub id")
+    return str(SHIPPED / name)
 
 
 def load_pretrained(kind: Any, where: str, **options) -> Any:
@@ -15,12 +34,13 @@ def load_pretrained(kind: Any, where: str, **options) -> Any:
 
     Args:
         kind: a transformers class with ``from_pretrained``: config, tokenizer or model.
-        where: a local folder, or a hub id such as ``bert-base-uncased``.
+        where: ``reidlab:NAME``, a local folder, or a hub id such as ``bert-base-uncased``.
 
     Raises:
         MissingPath: neither a complete folder nor a hub id that can be reached.
         ReidlabError: a model of another kind, or a file that lacks some of the weights.
     """
+    where = located(where)
     quiet = transformers.logging.get_verbosity()
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
@@ -54,11 +74,41 @@ def load_pretrained(kind: Any, where: str, **options) -> Any:
     return model
 
 
+def refuse_another_shape(part: str, config, held: dict[str, Any]) -> None:
+    """Fields of an experiment that the weights decide must say what the weights are.
+
+    Args:
+        part: ``image`` or ``text``.
+        config: that part of the experiment.
+        held: field → value, as the weights have it.
+
+    Raises:
+        ReidlabError: the fields that differ, and what to set.
+    """
+    other = {name: value for name, value in held.items() if getattr(config, name) != value}
+    if other:
+        asked = ", ".join(f"{part}.{name} {getattr(config, name)}" for name in other)
+        mend = " ".join(f"{part}.{name}={value}" for name, value in other.items())
+        raise ReidlabError(f"the pretrained weights {config.pretrained!r} have another shape than "
+                           f"{asked}; set {mend}, or {part}.pretrained=none to train from scratch")
+
+
+def digest(where: str | None) -> str | None:
+    """Sixteen hex digits of the weights in a folder; None where there is no such folder."""
+    folder = Path(located(where)) if where else None
+    if folder is None or not folder.is_dir():
+        return None
+    found = hashlib.sha256()
+    for file in sorted(folder.glob("*.safetensors")):
+        found.update(file.read_bytes())
+    return found.hexdigest()[:16]
+
+
 def says(where: str, field: str) -> bool:
     """Whether the configuration of pretrained weights has a field that is on; False where there is
     none to read, which loading then tells."""
     try:
-        return bool(PreTrainedConfig.get_config_dict(where)[0].get(field))
+        return bool(PreTrainedConfig.get_config_dict(located(where))[0].get(field))
     except Exception:  # damaged folders fail in many ways inside the library
         return False
 

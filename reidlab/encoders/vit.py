@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from transformers import ViTConfig, ViTModel
 
 from reidlab.config import Image
-from reidlab.encoders.pretrained import load_pretrained, says
+from reidlab.encoders.pretrained import load_pretrained, refuse_another_shape, says
 
 
 class ConvStem(nn.Sequential):
@@ -61,11 +61,18 @@ def build_vit(config: Image) -> Any:
 
     Raises:
         MissingPath: pretrained weights are neither a folder nor to be had from the hub.
+        ReidlabError: they have another shape than the experiment says.
     """
     if config.pretrained:
         kind = StemViT if says(config.pretrained, "stem") else ViTModel
-        return load_pretrained(kind, config.pretrained, add_pooling_layer=False,
-                               attn_implementation=fast_attention(), dtype=torch.float32)
+        vit = load_pretrained(kind, config.pretrained, add_pooling_layer=False,
+                              attn_implementation=fast_attention(), dtype=torch.float32)
+        held = vit.config
+        refuse_another_shape("image", config, {
+            "dim": held.hidden_size, "layers": held.num_hidden_layers, "patch": held.patch_size,
+            "heads": held.num_attention_heads, "activation": held.hidden_act,
+            "stem": kind is StemViT})
+        return vit
     options: dict[str, Any] = {"attn_implementation": fast_attention(), "stem": config.stem}
     return (StemViT if config.stem else ViTModel)(ViTConfig(
         hidden_size=config.dim, num_hidden_layers=config.layers,

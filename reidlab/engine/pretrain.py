@@ -1,17 +1,24 @@
 """Train the `tiny` encoders on whole captions of people whom nothing else uses."""
 import time
 from pathlib import Path
-from typing import cast
+from typing import Literal, cast
 
 import torch
 from accelerate import Accelerator
 
-from reidlab.batches.pretraining import WORLD, PretrainingBatch, Recipe, mask_words, stream
+from reidlab.batches.pretraining import (
+    WORLD,
+    PretrainingBatch,
+    Recipe,
+    augmented,
+    mask_words,
+    stream,
+)
 from reidlab.config import TextImageExperiment, Training
 from reidlab.data.folders import write_folder
-from reidlab.data.packing import to_tensor
 from reidlab.encoders.bert import train_tokenizer
 from reidlab.engine.optim import build_optimizer, learning_rate
+from reidlab.engine.precision import fast_bf16
 from reidlab.engine.progress import progress_bar
 from reidlab.errors import ReidlabError
 from reidlab.files import read_json, write_json
@@ -21,20 +28,25 @@ from reidlab.runs import checkpoint, lock
 from reidlab.runs.folder import RunFolder
 from reidlab.synthetic.world import World
 
+Backbone = Literal["vit", "resnet"]
+ENCODERS = {"vit": ("vit", "bert"), "resnet": ("resnet",)}  # that a pretraining keeps
+STEPS = 26_000  # of the weights that the package ships
 VOCABULARY = 4000  # captions of the pretraining world that the tokenizer is made from
 
 
-def pretrain(folder, steps: int = 20_000, seed: int = 0, workers: int = 1, quiet: bool = False,
-             recipe: Recipe | None = None, save_every: int = 500) -> dict:
-    """Train, or go on where the folder's checkpoint stands, and write both encoders.
+def pretrain(folder, steps: int = STEPS, seed: int = 0, image: Backbone = "vit",
+             workers: int = 1, quiet: bool = False, recipe: Recipe | None = None,
+             save_every: int = 500) -> dict:
+    """Train, or go on where the folder's checkpoint stands, and write the encoders.
 
     No identity label, factor or divided caption is read. People and outfits are new in every step.
 
     Args:
-        folder: takes ``vit/`` and ``bert/`` (Hugging Face layout, half precision), the log and the
-            checkpoint.
+        folder: takes ``vit/`` and ``bert/``, or ``resnet/`` (Hugging Face layout, half precision),
+            the log and the checkpoint.
         steps: of the whole run.
         seed: of weights and batches.
+        image: ``vit``; or ``resnet``, the network of `deen`, whose text encoder is not kept.
         workers: processes that render ahead; 0 renders between the steps.
         quiet: no progress bar.
         recipe: what a batch is made of.
@@ -48,27 +60,28 @@ def pretrain(folder, steps: int = 20_000, seed: int = 0, workers: int = 1, quiet
     """
     run, recipe = RunFolder(folder), recipe or Recipe()
     run.metrics, run.last = run.path / "pretraining.jsonl", run.path / "last.safetensors"
-    plan = {"world": WORLD, "steps": steps, "seed": seed, "people": recipe.people,
-            "outfits": recipe.outfits, "tracklets": recipe.tracklets, "size": list(recipe.size)}
+    plan = {"image": image, "world": WORLD, "steps": steps, "seed": seed, "people": recipe.people,
+            "outfits": recipe.outfits, "others": recipe.others, "steps_a_block": recipe.steps,
+            "size": list(recipe.size)}
     if steps < 1:
         raise ReidlabError(f"--steps is {steps}; a pretraining has at least 1")
     _refuse_another(run.path, plan)
-    if (run.path / "bert").exists():
+    if all((run.path / name).exists() for name in ENCODERS[image]):
         return plan
     write_json(run.path / "pretraining.json", plan)
     lock.take(run.lock)
     try:
-        _train(run, recipe, steps, seed, workers, quiet, save_every)
+        _train(run, recipe, steps, seed, image, workers, quiet, save_every)
     finally:
         lock.give_back(run.lock)
     return plan
 
 
-def _train(run: RunFolder, recipe: Recipe, steps: int, seed: int, workers: int, quiet: bool,
-           save_every: int) -> None:
+def _train(run: RunFolder, recipe: Recipe, steps: int, seed: int, image: Backbone, workers: int,
+           quiet: bool, save_every: int) -> None:
     torch.manual_seed(seed)
     device = Accelerator(cpu=not torch.cuda.is_available()).device
-    model, config = _model().to(device), _training()
+    model, config = pretraining_model(image).to(device), _training()
     optimizer = build_optimizer(config, [p for p in model.parameters() if p.requires_grad])
     start = 0
     if run.last.exists():
@@ -78,7 +91,7 @@ def _train(run: RunFolder, recipe: Recipe, steps: int, seed: int, workers: int, 
     began = time.perf_counter()
     with progress_bar("pretraining", steps, start, quiet) as bar:
         for step, batch in enumerate(stream(recipe, seed, start, steps, workers), start=start):
-            terms = _step(model, optimizer, config, batch, step, steps, seed, recipe)
+            terms = _step(model, optimizer, config, batch, step, steps, seed)
             if (step + 1) % 100 == 0 or step + 1 == steps:
                 run.log({"step": step + 1, "seconds": round(time.perf_counter() - began, 1),
                          **terms})
@@ -86,25 +99,23 @@ def _train(run: RunFolder, recipe: Recipe, steps: int, seed: int, workers: int, 
             if (step + 1) % save_every == 0 or step + 1 == steps:
                 checkpoint.save(run.last, {"model": model}, optimizer, step=step + 1, best=0.0)
             bar.update()
-    _export(model, run.path)
+    _export(model, run.path, image)
 
 
 def _step(model: WholeCaptions, optimizer, config: Training, batch: PretrainingBatch, step: int,
-          steps: int, seed: int, recipe: Recipe) -> dict[str, float]:
+          steps: int, seed: int) -> dict[str, float]:
     for group in optimizer.param_groups:
         group["lr"] = learning_rate(config, step, steps)
     chance = torch.Generator().manual_seed(seed * 1_000_003 + step)
+    image, captions = augmented(batch, chance)
     tokens = model.text.tokens
-    ids, mask = tokens(batch.captions)
+    ids, mask = tokens(captions)
     special = set(tokens.tokenizer.all_special_ids)
     blanked, asked = mask_words(ids, mask, special, tokens.tokenizer.mask_token_id, chance)
-    image = to_tensor(batch.image.numpy())
-    mirrored = torch.rand(len(image), generator=chance) < 0.5
-    image = torch.where(mirrored[:, None, None, None], image.flip(-1), image)
     device = model.log_scale.device
     with torch.autocast(device.type, torch.bfloat16, enabled=fast_bf16()):
         seen = model(image.to(device), blanked.to(device), mask.to(device))
-    terms = pretraining_losses(model, seen, asked.to(device), recipe.tracklets)
+    terms = pretraining_losses(model, seen, asked.to(device))
     optimizer.zero_grad()
     terms["total"].backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm)
@@ -117,12 +128,15 @@ def _training() -> Training:
                     max_grad_norm=1.0)
 
 
-def _model() -> WholeCaptions:
-    tiny = cast(TextImageExperiment, preset("corrected", "tiny"))
+def pretraining_model(image: Backbone) -> WholeCaptions:
+    """The untrained model, with the sizes of the designs that start from it."""
+    start = preset("corrected", "tiny", image__pretrained=None, text__pretrained=None)
+    design = start if image == "vit" else preset("deen", "tiny", image__pretrained=None)
     world = World(WORLD)
     said = [world.describe(k, k, 0) for k in range(VOCABULARY)]
     tokenizer = train_tokenizer([f"{s.id_caption} {s.cloth_caption}" for s in said])
-    return WholeCaptions(tiny.image, tiny.text, tokenizer)
+    text = cast(TextImageExperiment, start).text
+    return WholeCaptions(design.image, text, tokenizer, image)
 
 
 def _refuse_another(folder: Path, plan: dict) -> None:
@@ -131,18 +145,12 @@ def _refuse_another(folder: Path, plan: dict) -> None:
         raise ReidlabError(f"{folder} holds another pretraining ({before}); choose a new folder")
 
 
-def _export(model: WholeCaptions, folder: Path) -> None:
-    """Both encoders as Hugging Face folders, each written whole; what a killed run wrote stays."""
+def _export(model: WholeCaptions, folder: Path, image: Backbone) -> None:
+    """Hugging Face folders, each written whole; what a killed run wrote stays."""
     def bert(path):
         model.text.bert.save_pretrained(path)
         model.text.tokens.tokenizer.save_pretrained(path)
     model.half()
-    if not (folder / "vit").exists():
-        write_folder(folder / "vit", model.vit.save_pretrained)
-    write_folder(folder / "bert", bert)
-
-
-def fast_bf16() -> bool:
-    """Whether bfloat16 is the faster number here: elsewhere a step takes many times as long."""
-    known = getattr(torch.cpu, "_is_avx512_bf16_supported", bool)
-    return torch.cuda.is_available() or bool(known())
+    for name in ENCODERS[image]:
+        if not (folder / name).exists():
+            write_folder(folder / name, bert if name == "bert" else model.images.save_pretrained)

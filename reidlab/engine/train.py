@@ -13,9 +13,10 @@ import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from torch import nn
 
-from reidlab.config import Experiment
+from reidlab.config import Experiment, flatten
 from reidlab.data.fingerprint import fingerprint
 from reidlab.data.loading import with_absolute_source
+from reidlab.encoders.pretrained import digest
 from reidlab.engine.evaluate import evaluate
 from reidlab.engine.meters import LossMeters
 from reidlab.engine.optim import build_optimizer, learning_rate
@@ -46,8 +47,9 @@ def train(experiment: Experiment, run_dir, quiet: bool = False) -> dict:
     """
     keep_freed_memory()
     experiment, run = with_absolute_source(experiment), RunFolder(run_dir)
+    run.refuse_another(experiment)
+    run.refuse_other_weights(start_weights(experiment))
     if run.report.exists():
-        run.refuse_another(experiment)
         run.forget_dead_writer()
         return run.scores()
     refuse_unbuildable(experiment)
@@ -72,6 +74,13 @@ def train(experiment: Experiment, run_dir, quiet: bool = False) -> dict:
     finally:  # the folder is this process's until the report is written
         if main:
             run.abandon()
+
+
+def start_weights(experiment: Experiment) -> dict[str, str]:
+    """Digest of each pretrained encoder that is a folder, by the field that names it."""
+    named = {name: value for name, value in flatten(experiment).items()
+             if name.endswith(".pretrained")}
+    return {name: found for name, value in named.items() if (found := digest(value))}
 
 
 class _Session:
@@ -103,7 +112,7 @@ class _Session:
             raise ReidlabError(
                 f"{self.run.path} was trained on other data than {self.task.data.source} holds now "
                 f"(fingerprint {before} then, {now} now); restore the data, or choose a new folder")
-        self.run.describe(self.experiment, data=now)
+        self.run.describe(self.experiment, data=now, weights=start_weights(self.experiment))
 
     @property
     def parts(self) -> dict:

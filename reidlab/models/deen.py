@@ -7,17 +7,13 @@ import copy
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import ResNetConfig, ResNetModel
 
 from reidlab.config import VisibleInfraredExperiment
 from reidlab.encoders.dual_vit import INFRARED, VISIBLE
-from reidlab.encoders.pretrained import load_pretrained
+from reidlab.encoders.resnet import build_resnet
 from reidlab.errors import ReidlabError
 from reidlab.fusion.mfa import MFA
 from reidlab.models.cross_modal import CrossModal
-
-DEPTHS = {50: ((3, 4, 6, 3), "bottleneck"), 18: ((2, 2, 2, 2), "basic"),
-          10: ((1, 1, 1, 1), "basic")}
 
 
 class DEEN(CrossModal):
@@ -38,20 +34,12 @@ class DEEN(CrossModal):
     def __init__(self, experiment: VisibleInfraredExperiment, classes: int):
         _refuse_what_is_not_there(experiment)
         image = experiment.image
-        if image.pretrained:
-            trunk = load_pretrained(ResNetModel, image.pretrained)
-        else:
-            depths, layer = DEPTHS[experiment.stages.resnet]
-            widths = [image.dim // 8, image.dim // 4, image.dim // 2, image.dim]
-            trunk = ResNetModel(ResNetConfig(
-                embedding_size=max(8, widths[0] // (4 if layer == "bottleneck" else 1)),
-                hidden_sizes=widths, depths=list(depths), layer_type=layer))
+        trunk = build_resnet(image, experiment.stages.resnet)
         widths = trunk.config.hidden_sizes
         grid = (-(-image.height // 16), -(-image.width // 16))
         super().__init__(experiment, widths[2], widths[3], grid, classes)
         self.stems = nn.ModuleList([trunk.embedder, copy.deepcopy(trunk.embedder)])
         self.trunk = trunk.encoder.stages
-        self.trunk[3].layers[0].apply(_keep_resolution)
         before = [trunk.config.embedding_size, *widths]
         self.aggregations = nn.ModuleList(
             MFA(before[k + 1], before[k], experiment.stages.aggregation) for k in range(3)
@@ -85,9 +73,3 @@ def _refuse_what_is_not_there(experiment: VisibleInfraredExperiment) -> None:
     if weight:
         raise ReidlabError(f"loss.weights.patches is {weight}, but stages.backbone resnet is the "
                            "published reference, which compares no patches; set it to 0")
-
-
-def _keep_resolution(module: nn.Module) -> None:
-    """Stride 1 in the last stage, as re-identification has it."""
-    if isinstance(module, nn.Conv2d) and module.stride == (2, 2):
-        module.stride = (1, 1)

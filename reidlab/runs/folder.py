@@ -87,6 +87,26 @@ class RunFolder:
                     f"{self.path} holds another experiment ({differences(held, experiment)}); "
                     "choose a new folder or the same settings")
 
+    def refuse_other_weights(self, now: dict[str, str]) -> None:
+        """Stop when the run started from other weights of the same name.
+
+        Args:
+            now: field → digest of the pretrained weights it names today; only what can be read.
+
+        Raises:
+            ReidlabError: which field.
+        """
+        if not self.config.exists():
+            return
+        raw = read_json(self.config)
+        held = raw.get("weights") if isinstance(raw, dict) else None
+        before = held if isinstance(held, dict) else {}
+        for name in now:
+            if before.get(name, now[name]) != now[name]:
+                raise ReidlabError(
+                    f"{self.path} started from other weights than {name} holds now (digest "
+                    f"{before[name]} then, {now[name]} now); restore them, or choose a new folder")
+
     def describe(self, experiment: Experiment, **more) -> None:
         """Write ``config.json``, once data and model are known to be sound.
 

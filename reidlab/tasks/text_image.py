@@ -1,5 +1,5 @@
 """The text-image task: what the loop trains, watches and validates."""
-
+import logging
 from pathlib import Path
 from typing import cast
 
@@ -18,7 +18,6 @@ from reidlab.data.records import Split, TextImageData
 from reidlab.disentangle.reversal import alpha_ramp
 from reidlab.encoders.bert import read_tokenizer, train_tokenizer
 from reidlab.encoders.pretrained import load_pretrained
-from reidlab.errors import ReidlabError
 from reidlab.evaluation import summary
 from reidlab.evaluation.dependence import dependence
 from reidlab.evaluation.embeddings import embed
@@ -36,6 +35,8 @@ from reidlab.runs.folder import RunFolder
 from reidlab.tasks.task import COSTS, VALIDATION, Column, Task
 
 PENALISED = {"pooled": "monitor/id_cloth_cka", "embedding": "monitor/embedding_cka"}
+
+log = logging.getLogger(__name__)
 
 
 class Monitor:
@@ -86,11 +87,12 @@ class TextImageTraining:
                 load_pretrained(kind, part.pretrained)
         size = (experiment.image.height, experiment.image.width)
         self.data: TextImageData = load_text_image(experiment.data, size)
-        heads = experiment.heads
-        if heads.concept_erasure and heads.erasure == "outfits" and (
-                self.data.train.outfits < 0).any():
-            raise ReidlabError(f"heads.erasure=outfits needs to know who wears what, which "
-                               f"{self.data.source} does not say; set heads.erasure=captions")
+        self.by_outfits = (experiment.heads.erasure == "outfits"
+                           and not (self.data.train.outfits < 0).any())
+        if experiment.heads.concept_erasure and not self.by_outfits:
+            log.info("clothing is erased by what clothing captions show%s",
+                     "" if experiment.heads.erasure == "captions" else
+                     f": {self.data.source} does not say who wears what")
         self.batches = Batches(self.data.train, experiment)
         self.batches_per_pass = self.batches.sampler.batches_per_pass
         model = build(experiment, self.data.classes, self._tokenizer())
@@ -177,7 +179,7 @@ class TextImageTraining:
         found = embed(model, self.data.train, pictures=range(0, count, -(-count // most)))
         first = np.flatnonzero(found.caption == 0)  # one caption a picture, in picture order
         identity = torch.from_numpy(found.id_image)
-        if self.experiment.heads.erasure == "outfits":
+        if self.by_outfits:
             erased = erasure.fit_sparing(
                 identity, torch.from_numpy(found.pids), torch.from_numpy(found.outfits),
                 self.experiment.heads.erasure_kept)

@@ -133,5 +133,5 @@ def test_local_weights_load_exactly(tokenizer, tmp_path):
     made = encoder(tokenizer, pooling="masked_mean")
     made.bert.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
-    read = TextEncoder(Text(pretrained=str(tmp_path), pooling="masked_mean")).eval()
+    read = TextEncoder(Text(pretrained=str(tmp_path), **TINY | {"pooling": "masked_mean"})).eval()
     assert torch.allclose(read(CAPTIONS[:3]), made(CAPTIONS[:3]), atol=1e-6)

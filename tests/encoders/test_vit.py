@@ -29,7 +29,7 @@ def test_crops_twice_as_high_as_wide():
 def test_local_weights_load_exactly(tmp_path):
     made = build_vit(Image(height=96, width=48, **SMALL)).eval()
     made.save_pretrained(tmp_path)
-    read = build_vit(Image(pretrained=str(tmp_path))).eval()
+    read = build_vit(Image(pretrained=str(tmp_path), height=96, width=48, **SMALL)).eval()
     x = torch.randn(1, 3, 96, 48)
     assert torch.allclose(made(x).last_hidden_state, read(x).last_hidden_state, atol=1e-5)
 

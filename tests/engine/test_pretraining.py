@@ -5,14 +5,18 @@ import shutil
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from reidlab.batches.pretraining import (
     WORLD,
+    Blocks,
     PretrainingBatch,
     Recipe,
-    Steps,
-    keys,
+    augmented,
+    block_keys,
+    chosen_rows,
     mask_words,
+    stream,
 )
 from reidlab.engine import pretrain as engine
 from reidlab.engine.pretrain import pretrain
@@ -25,7 +29,7 @@ from reidlab.tasks import build
 from tests.as_written import formulas
 from tests.conftest import mini
 
-SMALL = Recipe(people=3, outfits=2, tracklets=2)
+SMALL = Recipe(people=3, outfits=2, others=2, steps=4)
 
 
 def test_nobody_of_an_experiment_is_among_the_people():
@@ -36,30 +40,80 @@ def test_nobody_of_an_experiment_is_among_the_people():
     assert [here.person(k) for k in range(50)] != [there.person(k) for k in range(50)]
 
 
-def test_people_and_outfits_are_new_in_every_step():
-    steps = [keys(Recipe(), 0, step) for step in range(20)]
+def test_people_and_outfits_are_new_in_every_block():
+    blocks = [block_keys(Recipe(), block) for block in range(20)]
     for what in (0, 1):
-        seen = [{key[what] for key in step} for step in steps]
+        seen = [{key[what] for key in block} for block in blocks]
         assert all(not a & b for a, b in itertools.combinations(seen, 2))
 
 
-def test_a_batch_is_a_grid_and_tracklets_and_a_function_of_seed_and_step():
-    chosen = keys(SMALL, 0, 7)
-    assert len(chosen) == SMALL.pictures == 10
-    grid, first, second = chosen[:6], chosen[6:8], chosen[8:]
+def test_a_block_is_a_grid_and_others():
+    keys = block_keys(SMALL, 7)
+    grid, others = keys[:24], keys[24:]
+    people, outfits = ({key[n] for key in grid} for n in (0, 1))
+    assert len(people) == 6 and len(outfits) == 4
+    assert set(grid) == set(itertools.product(people, outfits))
+    assert len(others) == len({p for p, _ in others} - people) == 4
+    assert len({o for _, o in others} - outfits) == 4
+
+
+def test_a_step_shows_a_smaller_grid_and_some_of_the_others():
+    rows = chosen_rows(SMALL, 0, 5)
+    keys = block_keys(SMALL, 1)
+    grid, others = [keys[k] for k in rows[:6]], rows[6:]
     people, outfits = ({key[n] for key in grid} for n in (0, 1))
     assert len(people) == 3 and len(outfits) == 2
-    assert {key[:2] for key in grid} == set(itertools.product(people, outfits))
-    assert [key[:2] for key in first] == [key[:2] for key in second]
-    assert not {key[0] for key in first} & people and [k[2] for k in (*first, *second)] == [
-        0, 0, 1, 1]
-    assert keys(SMALL, 0, 7) == chosen != keys(SMALL, 1, 7)
-    one, other = Steps(SMALL, 0, 0, 9)[7], Steps(SMALL, 0, 5, 9)[2]
-    assert torch.equal(one.image, other.image) and one.captions == other.captions
-    assert one.image.shape == (10, 96, 48, 3) and len(one.captions) == 8
-    said = World(WORLD, (96, 48)).describe(*chosen[0])
-    assert one.captions[0] == f"{said.id_caption} {said.cloth_caption}"
-    assert set(vars(one)) == {"image", "captions"} == set(PretrainingBatch.__dataclass_fields__)
+    assert set(grid) == set(itertools.product(people, outfits))
+    assert len(set(others)) == 2 and min(others) >= 24 and len(rows) == SMALL.tracklets == 8
+    assert rows == chosen_rows(SMALL, 0, 5) != chosen_rows(SMALL, 1, 5)
+    assert len({tuple(sorted(chosen_rows(SMALL, 0, step))) for step in range(8)}) > 4
+
+
+def test_a_rendered_block_holds_two_shots_and_whole_captions():
+    block = Blocks(SMALL, 5, 9)[2]
+    world, keys = World(WORLD, (96, 48)), block_keys(SMALL, 7)
+    assert block.image.shape == (28, 2, 96, 48, 3) and len(block.captions) == 28
+    for row in (0, 27):
+        for shot in (0, 1):
+            assert (block.image[row, shot].numpy() == world.picture(*keys[row], shot)).all()
+            said = world.describe(*keys[row], shot)
+            assert block.captions[row][shot] == f"{said.id_caption} {said.cloth_caption}"
+    assert set(vars(block)) == {"image", "captions"}
+
+
+def test_a_batch_is_a_function_of_seed_and_step():
+    whole = list(stream(SMALL, 0, 0, 10, workers=0))
+    later = list(stream(SMALL, 0, 6, 10, workers=0))
+    assert len(whole) == 10 and len(later) == 4
+    for one, other in zip(whole[6:], later, strict=True):
+        assert torch.equal(one.image, other.image) and one.captions == other.captions
+    assert not torch.equal(whole[0].image, whole[4].image)
+
+
+def test_augmentation_mirrors_captions_either_shot_and_makes_some_second_shots_grey():
+    generator = torch.Generator().manual_seed(0)
+    image = torch.randint(256, (200, 2, 4, 6, 3), dtype=torch.uint8, generator=generator)
+    before = image.clone()
+    batch = PretrainingBatch(image, [(f"{k}a", f"{k}b") for k in range(200)])
+    pixels, captions = augmented(batch, generator)
+    assert torch.equal(image, before) and pixels.shape == (400, 3, 4, 6)
+    shot = torch.tensor([caption.endswith("b") for caption in captions]).long()
+    assert [caption[:-1] for caption in captions] == [str(k) for k in range(200)]
+    assert 70 < shot.sum() < 130
+    row = torch.arange(200)
+    shown = ((pixels + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1)
+    grey = (shown == shown[..., :1]).flatten(1).all(1)
+    assert not grey[:200].any() and 35 < grey[200:].sum() < 85
+    mirrored = 0
+    for half, number in ((shown[:200], shot), (shown[200:], 1 - shot)):
+        source = image[row, number]
+        for k in range(200):
+            same = [bool((half[k] == turned).all()) or any(
+                bool((half[k] == turned[..., c, None]).all()) for c in range(3))
+                for turned in (source[k], source[k].flip(1))]
+            assert sum(same) == 1
+            mirrored += same[1]
+    assert 150 < mirrored < 250
 
 
 def test_blanked_words_are_words_and_are_what_is_asked():
@@ -77,17 +131,19 @@ def test_blanked_words_are_words_and_are_what_is_asked():
 
 def test_losses_are_two_contrasts_and_the_blanked_words():
     torch.manual_seed(0)
-    pictures, texts = torch.randn(10, 6), torch.randn(8, 6)
+    pictures, texts = torch.randn(16, 6), torch.randn(8, 6)
     states = torch.randn(8, 4, 5)
     asked = torch.full((8, 4), -100)
     asked[2, 1], asked[5, 3] = 7, 1
     model = torch.nn.Module()
     model.words, model.log_scale = torch.nn.Linear(5, 9), torch.tensor(10.0).log()
-    terms = pretraining_losses(model, Seen(pictures, texts, states), asked, tracklets=2)
+    terms = pretraining_losses(model, Seen(pictures, texts, states), asked)
+    first, second = pictures[:8], pictures[8:]
     assert terms["captions"].item() == pytest.approx(
-        formulas.info_nce(pictures[:8], texts, 0.1).item(), rel=1e-5)
+        (formulas.info_nce(first, texts, 0.1) + formulas.info_nce(second, texts, 0.1)).item() / 2,
+        rel=1e-5)
     assert terms["tracklets"].item() == pytest.approx(
-        formulas.info_nce(pictures[6:8], pictures[8:], 0.1).item(), rel=1e-5)
+        formulas.info_nce(first, second, 0.1).item(), rel=1e-5)
     logits = [(formulas.linear(model.words, states[r, c]), word) for r, c, word in
               ((2, 1, 7), (5, 3, 1))]
     by_hand = sum(x.exp().sum().log() - x[word] for x, word in logits) / 2
@@ -146,13 +202,41 @@ def test_every_design_can_start_from_the_encoders(made, tmp_path, cache):
         assert model.text_encoder.bert.embeddings.word_embeddings.weight.dtype == torch.float32
     dual = build(mini_infrared(image__pretrained=start["image__pretrained"]), 4)
     assert len(dual.backbone.patches[0]) == 7
-    report = train(mini("attention", training__epochs=1, **start), tmp_path / "run", quiet=True)
+
+
+@pytest.mark.slow
+def test_a_run_is_not_taken_for_one_that_started_from_other_weights(made, tmp_path, cache):
+    start = shutil.copytree(made, tmp_path / "start")
+    experiment = mini("attention", training__epochs=1, image__pretrained=str(start / "vit"),
+                      text__pretrained=str(start / "bert"))
+    report = train(experiment, tmp_path / "run", quiet=True)
     assert report["preset"] == "attention"
+    assert train(experiment, tmp_path / "run", quiet=True) == report
+    file = start / "bert" / "model.safetensors"
+    held = load_file(file)
+    held["embeddings.LayerNorm.bias"] += 1
+    save_file(held, file, metadata={"format": "pt"})
+    with pytest.raises(ReidlabError, match="other weights than text.pretrained holds now"):
+        train(experiment, tmp_path / "run", quiet=True)
 
 
 def mini_infrared(**changes):
     return preset("embednet_corrected", "tiny", data__people=16, data__val_people=4,
                   data__test_people=4, **changes)
+
+
+@pytest.mark.slow
+def test_deen_starts_from_a_residual_network_made_the_same_way(tmp_path):
+    folder = tmp_path / "resnet"
+    pretrain(folder, steps=2, image="resnet", workers=0, quiet=True, recipe=SMALL)
+    assert not (folder / "bert").exists() and not (folder / "vit").exists()
+    held = load_file(folder / "resnet" / "model.safetensors")
+    model = build(preset("deen", "tiny", image__pretrained=str(folder / "resnet")), 4)
+    kernel = "encoder.stages.3.layers.0.layer.0.convolution.weight"
+    assert torch.equal(model.trunk[3].layers[0].layer[0].convolution.weight, held[kernel].float())
+    assert model.trunk[3].layers[0].layer[0].convolution.stride == (1, 1)
+    with pytest.raises(ReidlabError, match="another pretraining"):
+        pretrain(folder, steps=2, workers=0, quiet=True, recipe=SMALL)
 
 
 @pytest.mark.slow

@@ -23,6 +23,9 @@ from reidlab.tasks import build, refuse_unbuildable
 NARROW = {"hidden_size": 96, "num_hidden_layers": 4, "num_attention_heads": 4,
           "intermediate_size": 64}
 
+SHAPE = {f"{part}__{name}": value for part in ("image", "text")
+         for name, value in (("dim", 96), ("layers", 4), ("heads", 4))}
+
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
@@ -49,9 +52,11 @@ def at_size(name, size, weights):
     plain = preset(name, size)
     image = {"dual_vit": "vit384", "resnet": "resnet"}[plain.stages.backbone] if hasattr(
         plain, "stages") else "vit224"
-    changes = {"image__pretrained": str(weights / image)}
+    changes = {"image__pretrained": str(weights / image), "image__dim": 128}
+    if image != "resnet":
+        changes |= {name: value for name, value in SHAPE.items() if name.startswith("image")}
     if hasattr(plain, "text"):
-        changes["text__pretrained"] = str(weights / "bert")
+        changes |= SHAPE | {"text__pretrained": str(weights / "bert")}
     return preset(name, size, **changes)
 
 
@@ -90,8 +95,8 @@ def test_settings_that_cannot_be_built_are_told_before_anything_is_drawn(
     ("image", "vit384", "made for pictures of 384x384"),
 ])
 def test_pretrained_weights_of_another_kind_are_refused(part, folder, says, weights):
-    changes = {"image__pretrained": str(weights / "vit224"),
-               "text__pretrained": str(weights / "bert")}
+    changes = SHAPE | {"image__pretrained": str(weights / "vit224"),
+                       "text__pretrained": str(weights / "bert")}
     changes[f"{part}__pretrained"] = str(weights / folder)
     with pytest.raises(ReidlabError, match=says):
         refuse_unbuildable(preset("corrected", "base", **changes))
@@ -104,4 +109,22 @@ def test_pretrained_weights_that_lack_a_tensor_are_refused_with_their_count(weig
         tmp_path, state_dict=state)
     with pytest.raises(ReidlabError, match="lack 1 of the .* tensors of a ViTModel"):
         build(preset("corrected", "base", image__pretrained=str(tmp_path),
-                     text__pretrained=str(weights / "bert")), 2)
+                     text__pretrained=str(weights / "bert"), **SHAPE), 2)
+
+
+@pytest.mark.parametrize(("changes", "says"), [
+    ({"image__layers": 8}, "shape than image.layers 8; set image.layers=4, or image.pretrained=no"),
+    ({"image__stem": True}, "shape than image.stem True; set image.stem=False"),
+    ({"text__heads": 8, "text__activation": "relu"},
+     "shape than text.heads 8, text.activation relu; set text.heads=4 text.activation=gelu"),
+])
+def test_settings_that_pretrained_weights_would_override_are_refused(changes, says, weights):
+    with pytest.raises(ReidlabError, match=says):
+        refuse_unbuildable(preset("corrected", "base", **SHAPE | {
+            "image__pretrained": str(weights / "vit224"),
+            "text__pretrained": str(weights / "bert"), **changes}))
+
+
+def test_a_residual_network_of_another_width_is_refused(weights):
+    with pytest.raises(ReidlabError, match="shape than image.dim 2048; set image.dim=128"):
+        build(preset("deen", "base", image__pretrained=str(weights / "resnet")), 2)
