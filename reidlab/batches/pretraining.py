@@ -24,25 +24,22 @@ GREY = 0.3   # share of second shots whose three channels are one
 class Recipe:
     """What a batch is made of. Everybody is shown twice in an outfit, as a tracker gives them.
 
+    Steps take turns: a grid of people in the same outfits, whom clothes alone do not tell apart;
+    and others, each in an outfit of their own.
+
     Attributes:
-        people, outfits: a grid, each person in each outfit, so that neither the person nor the
-            clothes alone tell which caption is whose.
-        others: people beside the grid, each in an outfit of their own.
-        steps: steps that one block serves. It holds twice the people and the outfits of a grid,
+        people, outfits: of a grid, each person in each outfit.
+        others: of the steps between.
+        steps: steps that one block serves. It holds twice the people of a grid, in its outfits,
             and twice the others.
         size: (height, width) of pictures in pixels.
     """
 
-    people: int = 8
-    outfits: int = 2
-    others: int = 16
-    steps: int = 8
+    people: int = 32
+    outfits: int = 1
+    others: int = 32
+    steps: int = 12
     size: tuple[int, int] = (96, 48)
-
-    @property
-    def tracklets(self) -> int:
-        """Tracklets, and captions, in a batch."""
-        return self.people * self.outfits + self.others
 
 
 @dataclass(frozen=True)
@@ -67,19 +64,20 @@ def block_keys(recipe: Recipe, block: int) -> list[tuple[int, int]]:
 
     Nobody and no outfit is in two blocks.
     """
-    people, outfits, others = 2 * recipe.people, 2 * recipe.outfits, 2 * recipe.others
+    people, outfits, others = 2 * recipe.people, recipe.outfits, 2 * recipe.others
     person, outfit = block * (people + others), block * (outfits + others)
     return ([(person + p, outfit + o) for p in range(people) for o in range(outfits)]
             + [(person + people + k, outfit + outfits + k) for k in range(others)])
 
 
 def chosen_rows(recipe: Recipe, seed: int, step: int) -> list[int]:
-    """Rows of its block that a step shows: half of the people, outfits and others."""
-    rng = np.random.default_rng([seed, step])
-    people, outfits, others = (rng.permutation(2 * count)[:count].tolist()
-                               for count in (recipe.people, recipe.outfits, recipe.others))
-    return ([p * 2 * recipe.outfits + o for p in people for o in outfits]
-            + [4 * recipe.people * recipe.outfits + k for k in others])
+    """Rows of its block that a step shows: a grid at even steps, others at odd ones."""
+    rng, outfits = np.random.default_rng([seed, step]), recipe.outfits
+    if step % 2:
+        first = 2 * recipe.people * outfits
+        return (first + rng.permutation(2 * recipe.others)[:recipe.others]).tolist()
+    people = rng.permutation(2 * recipe.people)[:recipe.people].tolist()
+    return [p * outfits + o for p in people for o in range(outfits)]
 
 
 class Blocks(Dataset):

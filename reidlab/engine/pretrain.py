@@ -17,6 +17,7 @@ from reidlab.batches.pretraining import (
 from reidlab.config import TextImageExperiment, Training
 from reidlab.data.folders import write_folder
 from reidlab.encoders.bert import train_tokenizer
+from reidlab.engine.model_card import write_card
 from reidlab.engine.optim import build_optimizer, learning_rate
 from reidlab.engine.precision import fast_bf16
 from reidlab.engine.progress import progress_bar
@@ -58,8 +59,7 @@ def pretrain(folder, steps: int = STEPS, seed: int = 0, image: Backbone = "vit",
     Raises:
         ReidlabError: a folder with another pretraining, or a length below one step.
     """
-    run, recipe = RunFolder(folder), recipe or Recipe()
-    run.metrics, run.last = run.path / "pretraining.jsonl", run.path / "last.safetensors"
+    run, recipe = _folder(folder), recipe or Recipe()
     plan = {"image": image, "world": WORLD, "steps": steps, "seed": seed, "people": recipe.people,
             "outfits": recipe.outfits, "others": recipe.others, "steps_a_block": recipe.steps,
             "size": list(recipe.size)}
@@ -99,6 +99,7 @@ def _train(run: RunFolder, recipe: Recipe, steps: int, seed: int, image: Backbon
             if (step + 1) % save_every == 0 or step + 1 == steps:
                 checkpoint.save(run.last, {"model": model}, optimizer, step=step + 1, best=0.0)
             bar.update()
+    write_card(run, model)
     _export(model, run.path, image)
 
 
@@ -137,6 +138,12 @@ def pretraining_model(image: Backbone) -> WholeCaptions:
     tokenizer = train_tokenizer([f"{s.id_caption} {s.cloth_caption}" for s in said])
     text = cast(TextImageExperiment, start).text
     return WholeCaptions(design.image, text, tokenizer, image)
+
+
+def _folder(path) -> RunFolder:
+    run = RunFolder(path)
+    run.metrics, run.last = run.path / "pretraining.jsonl", run.path / "last.safetensors"
+    return run
 
 
 def _refuse_another(folder: Path, plan: dict) -> None:

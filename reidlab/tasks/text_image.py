@@ -27,6 +27,7 @@ from reidlab.evaluation.text_image import (
     text_image_scores,
     validation_pictures,
 )
+from reidlab.losses.precision import in_full_precision
 from reidlab.losses.text_image import TextImageLoss
 from reidlab.models.concept_erasure import ConceptEraser
 from reidlab.models.modes import evaluating
@@ -129,9 +130,10 @@ class TextImageTraining:
         self.progress = progress  # the clock of the next look
         reversal = alpha_ramp(epoch - 1)  # its own epochs start at 0
         reversed_ = self.accelerator.unwrap_model(model).set_reversal(reversal)
-        out = model(batch.image, cloth_text=batch.cloth_text[batch.shard],
-                    id_text=batch.id_text[batch.shard],
-                    negative_text=batch.negative_text and batch.negative_text[batch.shard])
+        out = in_full_precision(model(
+            batch.image, cloth_text=batch.cloth_text[batch.shard],
+            id_text=batch.id_text[batch.shard],
+            negative_text=batch.negative_text and batch.negative_text[batch.shard]))
         terms = self.loss(out, batch, epoch, progress, self._words(batch))
         row = {}
         if reversed_ and self.loss.reads_clothing:

@@ -22,6 +22,7 @@ from reidlab.evaluation.visible_infrared import (
 )
 from reidlab.losses.metric import modality_gap
 from reidlab.losses.orthogonality import between_views
+from reidlab.losses.precision import in_full_precision
 from reidlab.losses.visible_infrared import VisibleInfraredLoss
 from reidlab.models.modes import evaluating
 from reidlab.models.visible_infrared import build
@@ -70,7 +71,7 @@ class VisibleInfraredTraining:
     def forward(self, model: nn.Module, batch: VisibleInfraredBatch, epoch: int, progress: float
                 ) -> tuple[dict, dict[str, float]]:
         """Loss terms of a batch, and what else is worth a line in the log."""
-        out = model(batch.visible, batch.infrared)
+        out = in_full_precision(model(batch.visible, batch.infrared))
         terms = self.loss(out, batch.pid, progress, batch.aligned)
         row = {}
         if out.logits is not None:
