@@ -37,7 +37,7 @@ def augment(images: np.ndarray, data: Data | InfraredData, generator: torch.Gene
     if data.jitter:
         light, contrast = (1 + data.jitter * (2 * draws[:, 1:3] - 1)).T
         image = relit(image.add(1).div(2), light, contrast).mul(2).sub(1)
-    return image.contiguous()
+    return image.contiguous(memory_format=torch.channels_last)  # convolutions are faster on it
 
 
 def relit(image: Tensor, light: Tensor, contrast: Tensor) -> Tensor:

@@ -108,19 +108,18 @@ class VisibleInfraredBatches:
 
     def __call__(self, step: int, progress: float = 1.0, device="cpu") -> VisibleInfraredBatch:
         """The batch of one step; `progress` is the share of training done."""
-        visible, infrared, labels = self.pick(step, progress)
+        seen, felt, labels = self.pick(step, progress)
         both = []
-        for number, split, rows in ((0, self.pair.visible, visible),
-                                  (1, self.pair.infrared, infrared)):
+        for number, split, rows in ((0, self.pair.visible, seen), (1, self.pair.infrared, felt)):
             shift = torch.Generator().manual_seed(self.seed * 1_000_003 + step)  # one for both
             image = augment(split.images[rows], self.data, shift, len(rows), slice(None))
             hide = torch.Generator().manual_seed(self.seed * 1_000_003 + 2 * step + number)
             both.append(random_erasing(image, self.data.random_erasing, hide))
         both[0] = exchange_channels(both[0], self.data.channel_exchange, hide)
         names = torch.tensor(labels + labels, device=device)
-        return VisibleInfraredBatch(
-            both[0].to(device), both[1].to(device), names, self._aligned(progress)
-        )
+        visible, infrared = (image.to(device, memory_format=torch.channels_last)
+                             for image in both)
+        return VisibleInfraredBatch(visible, infrared, names, self._aligned(progress))
 
     def _aligned(self, progress: float) -> bool:
         return self.data.source == "synthetic" and progress < self.data.aligned_until
