@@ -78,7 +78,7 @@ def parser() -> argparse.ArgumentParser:
     settings(one, size="base")
     one = command("pretrain", _pretrain, "train the tiny encoders on whole captions, or go on")
     path(one, "--out", dest="folder", required=True, help="folder of the encoders")
-    one.add_argument("--steps", type=int, default=26_000)
+    one.add_argument("--steps", type=int, default=40_000)
     one.add_argument("--seed", type=int, default=0)
     one.add_argument("--image", choices=("vit", "resnet"), default="vit", help="resnet is deen's")
     data = commands.add_parser("data", help="write the synthetic world as a data set, or check one",

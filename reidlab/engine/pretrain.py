@@ -31,7 +31,7 @@ from reidlab.synthetic.world import World
 
 Backbone = Literal["vit", "resnet"]
 ENCODERS = {"vit": ("vit", "bert"), "resnet": ("resnet",)}  # that a pretraining keeps
-STEPS = 26_000  # of the weights that the package ships
+STEPS = 40_000
 VOCABULARY = 4000  # captions of the pretraining world that the tokenizer is made from
 
 
