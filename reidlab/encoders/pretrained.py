@@ -88,9 +88,10 @@ def refuse_another_shape(part: str, config, held: dict[str, Any]) -> None:
     other = {name: value for name, value in held.items() if getattr(config, name) != value}
     if other:
         asked = ", ".join(f"{part}.{name} {getattr(config, name)}" for name in other)
-        mend = " ".join(f"{part}.{name}={value}" for name, value in other.items())
+        fitting = " ".join(f"{part}.{name}={value}" for name, value in other.items())
         raise ReidlabError(f"the pretrained weights {config.pretrained!r} have another shape than "
-                           f"{asked}; set {mend}, or {part}.pretrained=none to train from scratch")
+                           f"{asked}; set {fitting}, or {part}.pretrained=none to train from "
+                           "scratch")
 
 
 def digest(where: str | None) -> str | None:
