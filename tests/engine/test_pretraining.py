@@ -251,6 +251,19 @@ def test_the_card_says_how_the_encoders_were_made_and_what_each_layer_knows(made
 
 
 @pytest.mark.slow
+def test_the_card_asks_people_whom_no_pretraining_comes_to(monkeypatch):
+    drawn, draw = set(), World.draw
+    monkeypatch.setattr(World, "draw", lambda self, person, outfit, shot: (
+        drawn.add((self.seed, person, outfit)) or draw(self, person, outfit, shot)))
+    model_card.layer_table(engine.pretraining_model("vit"), people=60)
+    recipe = Recipe()
+    last = block_keys(recipe, 10_000_000 // recipe.steps)
+    assert len(drawn) == 60 and {seed for seed, *_ in drawn} == {WORLD}
+    assert min(person for _, person, _ in drawn) > max(person for person, _ in last)
+    assert min(outfit for *_, outfit in drawn) > max(outfit for _, outfit in last)
+
+
+@pytest.mark.slow
 def test_deen_starts_from_a_residual_network_made_the_same_way(tmp_path):
     folder = tmp_path / "resnet"
     pretrain(folder, steps=2, image="resnet", workers=0, quiet=True, recipe=SMALL)
