@@ -6,6 +6,7 @@ import torch
 
 from reidlab.losses.controller import PlateauController
 from reidlab.losses.text_image import TextImageLoss
+from reidlab.models.text_image import TextImageOutput
 from reidlab.tasks.text_image import TextImageTraining
 from tests.conftest import mini
 
@@ -67,7 +68,7 @@ def test_it_watches_what_is_penalised(penalised, raised):
 
 def test_the_share_of_training_is_the_one_of_the_last_step(data):
     """What the loop hands to the forward pass is what the next look goes by."""
-    seen = SimpleNamespace(id_logits=None, gate_weights=None)
+    seen = TextImageOutput()
     task = TextImageTraining.__new__(TextImageTraining)
     task.experiment = mini("corrected", loss__weights__words=0.0)
     task.accelerator = SimpleNamespace(unwrap_model=lambda model: SimpleNamespace(

@@ -20,6 +20,7 @@ def wait(panel, *states, seconds=120):
         panel.refresh()
         found = status(panel.folder.value)
         if found.state in states or panel.fault.value:
+            panel.refresh()  # what was just seen may be newer than what the panel showed
             return found
         time.sleep(0.1)
     raise AssertionError(f"still {found.state}, wanted {states}")
