@@ -231,8 +231,8 @@ def _describe(options):
 def _pretrain(options):
     from reidlab.engine.pretrain import ENCODERS, pretrain
     made = pretrain(options.folder, options.steps, options.seed, options.image)
-    use = [f"{part}.pretrained={options.folder}/{name}" for part, name in
-           zip(("image", "text"), ENCODERS[options.image], strict=False)]
+    use = [f"{part}.pretrained={options.folder}/{name}"
+           for part, name in ENCODERS[options.image].items()]
     return made, f"{options.folder} holds the encoders; use them with --set {' '.join(use)}"
 
 

@@ -16,7 +16,7 @@ from reidlab.data.packing import to_tensor
 from reidlab.synthetic.world import World
 
 WORLD = 2**31 + 1  # no experiment may have it: data.seed ends at 2**31
-KEEP = 0.15  # share of words that the text encoder has to guess
+BLANKED = 0.15  # share of words that have to be guessed
 GREY = 0.3   # share of second shots whose three channels are one
 
 
@@ -159,5 +159,5 @@ def mask_words(ids: Tensor, mask: Tensor, special: set[int], blank: int, generat
     Source: BERT, arXiv:1810.04805, without its random and kept words.
     """
     words = (mask == 1) & ~torch.isin(ids, torch.tensor(sorted(special)))
-    chosen = words & (torch.rand(ids.shape, generator=generator) < KEEP)
+    chosen = words & (torch.rand(ids.shape, generator=generator) < BLANKED)
     return ids.masked_fill(chosen, blank), ids.masked_fill(~chosen, -100)

@@ -108,9 +108,10 @@ class VisibleInfraredBatches:
 
     def __call__(self, step: int, progress: float = 1.0, device="cpu") -> VisibleInfraredBatch:
         """The batch of one step; `progress` is the share of training done."""
-        seen, felt, labels = self.pick(step, progress)
+        visible_rows, infrared_rows, labels = self.pick(step, progress)
         both = []
-        for number, split, rows in ((0, self.pair.visible, seen), (1, self.pair.infrared, felt)):
+        for number, split, rows in ((0, self.pair.visible, visible_rows),
+                                    (1, self.pair.infrared, infrared_rows)):
             shift = torch.Generator().manual_seed(self.seed * 1_000_003 + step)  # one for both
             image = augment(split.images[rows], self.data, shift, len(rows), slice(None))
             hide = torch.Generator().manual_seed(self.seed * 1_000_003 + 2 * step + number)

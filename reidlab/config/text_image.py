@@ -87,7 +87,7 @@ class Heads:
     alignment: Literal["full", "light"] = "full"
     concept_erasure: bool = False    # project clothing out of identity, once weights are chosen
     # by what: captions (what clothing captions show), or outfits (what differs between the outfits
-    # of one person; data must say who wears what)
+    # of one person; captions where the data do not say who wears what)
     erasure: Literal["captions", "outfits"] = "captions"
     erasure_kept: int = limited(12, 1, 65_536)  # outfits: directions of identity that are kept
 

@@ -45,7 +45,8 @@ def card(run: RunFolder, model: WholeCaptions, people: int) -> str:
     last = rows[-10:]
     losses = ", ".join(f"{name} {np.mean([r[name] for r in last]):.2f}"
                        for name in ("captions", "tracklets", "words"))
-    kept = {"vit": "vit bert", "resnet": "resnet"}[plan["image"]].split()
+    worn = "one outfit" if plan["outfits"] == 1 else f"the same {plan['outfits']} outfits"
+    kept = ("vit", "bert") if plan["image"] == "vit" else ("resnet",)
     blocks = -(-plan["steps"] // plan["steps_a_block"])
     persons = blocks * 2 * (plan["people"] + plan["others"])
     made = grid(["what", "how"], [
@@ -55,8 +56,8 @@ def card(run: RunFolder, model: WholeCaptions, people: int) -> str:
         ["data", f"{persons:,} synthetic people of world {plan['world']}, which no experiment may "
                  f"have; pictures of {plan['size'][0]}×{plan['size'][1]}; whole captions, two "
                  "shots of each person in an outfit; no identity labels, no factors"],
-        ["batches", f"in turn {plan['people']} people in the same {plan['outfits']} outfits, and "
-                    f"{plan['others']} others; two shots each"],
+        ["batches", f"in turn {plan['people']} people in {worn}, and {plan['others']} others, each "
+                    "in an outfit of their own; two shots of everybody"],
         ["hours", f"{_seconds(rows) / 3600:.1f}"],
         ["losses, mean of the last 1,000 steps", losses]])
     return "\n\n".join([
@@ -64,7 +65,7 @@ def card(run: RunFolder, model: WholeCaptions, people: int) -> str:
         "## What each layer knows\n\nBalanced accuracy of a linear probe above chance, on "
         f"{people // 2} people of the same world whom no step has seen, fitted on as many others. "
         "Image layers: mean token. Text layers: mean token of the picture's whole caption, which "
-        "does not tell every factor.", layer_table(model, people)])
+        "does not tell every factor.", layer_table(model, people, tuple(plan["size"]))])
 
 
 def _seconds(rows: list[dict]) -> float:
@@ -74,9 +75,15 @@ def _seconds(rows: list[dict]) -> float:
 
 
 @torch.inference_mode()
-def layer_table(model: WholeCaptions, people: int) -> str:
-    """Factors × layers: balanced accuracy above chance, of unseen people."""
-    world = World(WORLD, (96, 48))
+def layer_table(model: WholeCaptions, people: int, size: tuple[int, int]) -> str:
+    """Factors × layers: balanced accuracy above chance, of unseen people.
+
+    Args:
+        model: what was trained.
+        people: half fit the probes, half judge them.
+        size: (height, width) of pictures in pixels.
+    """
+    world = World(WORLD, size)
     drawn = [world.draw(APART + k, APART + k, 0) for k in range(people)]
     image = to_tensor(np.stack([d.image for d in drawn]))
     ids, mask = model.text.tokens([f"{d.id_caption} {d.cloth_caption}" for d in drawn])

@@ -1,6 +1,7 @@
 """Train the `tiny` encoders on whole captions of people whom nothing else uses."""
 import time
 from pathlib import Path
+from statistics import fmean
 from typing import Literal, cast
 
 import torch
@@ -30,7 +31,8 @@ from reidlab.runs.folder import RunFolder
 from reidlab.synthetic.world import World
 
 Backbone = Literal["vit", "resnet"]
-ENCODERS = {"vit": ("vit", "bert"), "resnet": ("resnet",)}  # that a pretraining keeps
+# What a pretraining keeps: part of an experiment → folder.
+ENCODERS = {"vit": {"image": "vit", "text": "bert"}, "resnet": {"image": "resnet"}}
 STEPS = 40_000
 VOCABULARY = 4000  # captions of the pretraining world that the tokenizer is made from
 
@@ -40,7 +42,8 @@ def pretrain(folder, steps: int = STEPS, seed: int = 0, image: Backbone = "vit",
              save_every: int = 500) -> dict:
     """Train, or go on where the folder's checkpoint stands, and write the encoders.
 
-    No identity label, factor or divided caption is read. People and outfits are new in every step.
+    No identity label, factor or divided caption is read. People and outfits are new in every block.
+    A line of the log is the mean of the steps since the line before: steps of two kinds take turns.
 
     Args:
         folder: takes ``vit/`` and ``bert/``, or ``resnet/`` (Hugging Face layout, half precision),
@@ -66,7 +69,7 @@ def pretrain(folder, steps: int = STEPS, seed: int = 0, image: Backbone = "vit",
     if steps < 1:
         raise ReidlabError(f"--steps is {steps}; a pretraining has at least 1")
     _refuse_another(run.path, plan)
-    if all((run.path / name).exists() for name in ENCODERS[image]):
+    if all((run.path / name).exists() for name in ENCODERS[image].values()):
         return plan
     write_json(run.path / "pretraining.json", plan)
     lock.take(run.lock)
@@ -88,11 +91,13 @@ def _train(run: RunFolder, recipe: Recipe, steps: int, seed: int, image: Backbon
         start = checkpoint.restore(run.last, {"model": model}, optimizer)["step"]
     run.keep_until(start)
     model.train()
-    began = time.perf_counter()
+    began, unlogged = time.perf_counter(), []
     with progress_bar("pretraining", steps, start, quiet) as bar:
         for step, batch in enumerate(stream(recipe, seed, start, steps, workers), start=start):
-            terms = _step(model, optimizer, config, batch, step, steps, seed)
+            unlogged.append(_step(model, optimizer, config, batch, step, steps, seed))
             if (step + 1) % 100 == 0 or step + 1 == steps:
+                terms = {name: fmean(row[name] for row in unlogged) for name in unlogged[0]}
+                unlogged.clear()
                 run.log({"step": step + 1, "seconds": round(time.perf_counter() - began, 1),
                          **terms})
                 bar.set_postfix_str(f"loss {terms['total']:.2f}", refresh=False)
@@ -158,6 +163,6 @@ def _export(model: WholeCaptions, folder: Path, image: Backbone) -> None:
         model.text.bert.save_pretrained(path)
         model.text.tokens.tokenizer.save_pretrained(path)
     model.half()
-    for name in ENCODERS[image]:
+    for name in ENCODERS[image].values():
         if not (folder / name).exists():
             write_folder(folder / name, bert if name == "bert" else model.images.save_pretrained)

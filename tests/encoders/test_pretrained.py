@@ -37,3 +37,6 @@ def test_a_digest_follows_the_weights_alone(shipped, tmp_path):
     save_file({"x": torch.ones(3)}, shipped / "model.safetensors")
     assert digest("reidlab:vit") != before
     assert digest(None) is digest("bert-base-uncased") is digest(str(tmp_path / "gone")) is None
+    assert digest("x" * 5000) is digest("a\0b") is digest(str(tmp_path)) is None
+    (tmp_path / "odd" / "model.safetensors").mkdir(parents=True)
+    assert digest(str(tmp_path / "odd")) is None

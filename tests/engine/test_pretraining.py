@@ -189,6 +189,17 @@ def test_a_killed_pretraining_goes_on_to_the_same_weights(made, tmp_path, monkey
 
 
 @pytest.mark.slow
+def test_a_line_of_the_log_is_the_mean_of_both_kinds_of_step(tmp_path, monkeypatch):
+    monkeypatch.setattr(engine, "_step", lambda *given: dict.fromkeys(
+        ("captions", "tracklets", "words", "total"), float(given[4])))
+    pretrain(tmp_path, steps=102, workers=0, quiet=True, recipe=SMALL)
+    rows = [json.loads(line) for line in
+            (tmp_path / "pretraining.jsonl").read_text().splitlines()]
+    assert [(row["step"], row["captions"], row["total"]) for row in rows] == [
+        (100, 49.5, 49.5), (102, 100.5, 100.5)]
+
+
+@pytest.mark.slow
 def test_another_seed_gives_other_weights_and_another_plan_is_refused(made, tmp_path):
     pretrain(tmp_path / "other", steps=5, seed=1, workers=0, quiet=True, recipe=SMALL)
     assert weights(tmp_path / "other") != weights(made)
@@ -255,7 +266,7 @@ def test_the_card_asks_people_whom_no_pretraining_comes_to(monkeypatch):
     drawn, draw = set(), World.draw
     monkeypatch.setattr(World, "draw", lambda self, person, outfit, shot: (
         drawn.add((self.seed, person, outfit)) or draw(self, person, outfit, shot)))
-    model_card.layer_table(engine.pretraining_model("vit"), people=60)
+    model_card.layer_table(engine.pretraining_model("vit"), 60, (96, 48))
     recipe = Recipe()
     last = block_keys(recipe, 10_000_000 // recipe.steps)
     assert len(drawn) == 60 and {seed for seed, *_ in drawn} == {WORLD}
