@@ -81,7 +81,8 @@ def bench(rounds: int = 7) -> list[dict]:
     decay, drive = torch.rand(256, 8, 256, 16), torch.randn(256, 8, 256, 16)
     add("a scan of 256 steps", ("all at once", lambda: linear_recurrence(decay, drive)),
         ("step by step", lambda: step_by_step(decay, drive)))
-    model: Any = build(change(experiment, {"text.max_length": 100}), 10).eval()
+    model: Any = build(change(experiment, {"text.pretrained": None,
+                                           "text.max_length": 100}), 10).eval()
     said = ["A tall man with red hair, wearing a blue coat and black jeans."] * 64
     add("64 captions", ("padded to 64 tokens", lambda: model.text_encoder(said, length=64)),
         ("padded to 100 tokens", lambda: model.text_encoder(said, length=100)))

@@ -65,14 +65,14 @@ def _short(value) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def shared_run(epochs: int = 30, seed: int = 0) -> Path:
+def shared_run(epochs: int = 12, seed: int = 0) -> Path:
     """The small trained run that several notebooks look at; trained on the first call.
 
     It is kept beside the packed pictures under a name made from its settings: other settings are
     another run. One that somebody else is training is waited for.
 
     Args:
-        epochs: of the ``corrected`` preset at ``tiny``; 30 take about three minutes on two cores.
+        epochs: of the ``corrected`` preset at ``tiny``; 12 take about a minute on two cores.
         seed: of weights and batches.
 
     Returns:

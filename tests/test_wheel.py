@@ -5,6 +5,7 @@ import subprocess
 import sys
 import sysconfig
 import venv
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -51,9 +52,20 @@ def test_a_wheel_trains_scores_and_searches_outside_the_checkout(installed, tmp_
                            capture_output=True, text=True).stdout
     assert str(installed.parent.parent) in where
     assert "unknown" in command("doctor")                  # no checkout, so no commit
-    short = MINI | {"training.epochs": 1}
+    short = MINI | {"training.epochs": 1, "image.pretrained": "reidlab:vit",
+                    "text.pretrained": "reidlab:bert"}
     command("train", "corrected", "--run", "run", *(f"--set={k}={v}" for k, v in short.items()))
     assert json.loads(command("evaluate", "run", "--json"))["preset"] == "corrected"
     hits = json.loads(command("search", "run", "a man in a red coat", "-k", "2", "--json"))["hits"]
     assert len(hits) == 2
     assert sorted(p.name for p in tmp_path.iterdir()) == ["run"]
+
+
+@pytest.mark.slow
+def test_a_wheel_holds_the_pretrained_encoders_and_their_card(installed):
+    wheel = zipfile.ZipFile(next(installed.parents[2].glob("*.whl")))
+    held = {file.filename.removeprefix("reidlab/pretrained/"): file.file_size
+            for file in wheel.infolist() if "/pretrained/" in file.filename}
+    assert {"README.md", "vit/config.json", "vit/model.safetensors", "bert/config.json",
+            "bert/model.safetensors", "bert/tokenizer.json"} <= set(held)
+    assert 1_000_000 < sum(held.values()) < 8_000_000

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from reidlab.data.packing import to_tensor
 from reidlab.synthetic.world import World
 
 WORLD = 2**31 + 1  # no experiment may have it: data.seed ends at 2**31
@@ -35,10 +34,10 @@ class Recipe:
         size: (height, width) of pictures in pixels.
     """
 
-    people: int = 32
+    people: int = 128
     outfits: int = 1
-    others: int = 32
-    steps: int = 12
+    others: int = 128
+    steps: int = 24
     size: tuple[int, int] = (96, 48)
 
 
@@ -117,7 +116,7 @@ def stream(recipe: Recipe, seed: int, start: int, stop: int, workers: int = 1
 
 
 def augmented(batch: PretrainingBatch, generator: torch.Generator) -> tuple[Tensor, list[str]]:
-    """Pictures as the model reads them, and one caption a tracklet.
+    """A step's pictures, and one caption a tracklet.
 
     Which of the two shots comes first, and is captioned, is left to chance; so is mirroring. Some
     second shots show one channel in place of all three.
@@ -127,7 +126,7 @@ def augmented(batch: PretrainingBatch, generator: torch.Generator) -> tuple[Tens
         generator: of the choices.
 
     Returns:
-        (2T, 3, H, W) first shots, then second shots, and T captions.
+        (2T, H, W, 3) uint8, first shots, then second shots, and T captions.
     """
     count = len(batch.captions)
     first = torch.randint(2, (count,), generator=generator)
@@ -140,7 +139,7 @@ def augmented(batch: PretrainingBatch, generator: torch.Generator) -> tuple[Tens
     for k in grey.nonzero().flatten().tolist():
         image[count + k] = image[count + k, ..., channel[k], None]
     captions = [batch.captions[k][shot] for k, shot in enumerate(first.tolist())]
-    return to_tensor(image.numpy()), captions
+    return image, captions
 
 
 def mask_words(ids: Tensor, mask: Tensor, special: set[int], blank: int, generator

@@ -36,7 +36,8 @@ class Text:
     """The caption encoder, a BERT."""
 
     pretrained: str | None = None    # folder or hub id; None trains from scratch
-    max_length: int = limited(64, 3, 512)  # tokens, [CLS] and [SEP] included
+    # tokens, [CLS] and [SEP] included; or as many as a pretrained BERT has positions for
+    max_length: int = limited(64, 3, 512)
     dim: int = limited(768, 8, 16_384)  # token width
     layers: int = limited(12, 1, 128)  # transformer blocks
     heads: int = limited(12, 1, 256)  # attention heads

@@ -159,5 +159,9 @@ class _Files(Dataset):
 
 def to_tensor(images: np.ndarray) -> Tensor:
     """(B, H, W, 3) uint8 → (B, 3, H, W) float in [-1, 1] (mean .5, std .5)."""
-    pixels = torch.from_numpy(np.array(images)).permute(0, 3, 1, 2)
-    return pixels.float().div_(127.5).sub_(1.0)
+    return normalized(torch.from_numpy(np.array(images)))
+
+
+def normalized(pixels: Tensor) -> Tensor:
+    """(B, H, W, 3) uint8 on any device → (B, 3, H, W) float in [-1, 1], channels last."""
+    return pixels.permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)

@@ -2,6 +2,7 @@
 
 Shapes: B batch, L tokens, D width.
 """
+import logging
 from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from reidlab.encoders.pretrained import load_pretrained, refuse_another_shape
 from reidlab.encoders.vit import fast_attention
 from reidlab.errors import ReidlabError
 
+log = logging.getLogger(__name__)
 CHUNK = 64  # texts that are padded together
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
@@ -117,7 +119,6 @@ class TextEncoder(nn.Module):
             if not config.pretrained:
                 raise ValueError("a text encoder from scratch needs a tokenizer: train_tokenizer()")
             tokenizer = load_pretrained(BertTokenizer, config.pretrained, do_lower_case=True)
-        self.tokens = Tokens(tokenizer, config.max_length)
         if config.pretrained:
             self.bert = load_pretrained(BertModel, config.pretrained, add_pooling_layer=False,
                                         attn_implementation=fast_attention(),
@@ -136,6 +137,11 @@ class TextEncoder(nn.Module):
                 attention_probs_dropout_prob=config.dropout,
                 max_position_embeddings=max(64, config.max_length),
                 **options), add_pooling_layer=False)
+        positions = self.bert.config.max_position_embeddings
+        if positions < config.max_length:
+            log.info("captions are cut behind %d tokens, all that %s has positions for; "
+                     "text.max_length is %d", positions, config.pretrained, config.max_length)
+        self.tokens = Tokens(tokenizer, min(config.max_length, positions))
         self.frozen = None if config.trainable else FrozenStates(self.bert)
         self.dim = self.bert.config.hidden_size
         if config.attention:

@@ -50,7 +50,6 @@ def card(run: RunFolder, model: WholeCaptions, people: int) -> str:
     blocks = -(-plan["steps"] // plan["steps_a_block"])
     persons = blocks * 2 * (plan["people"] + plan["others"])
     made = grid(["what", "how"], [
-        ["encoders", ", ".join(f"`{name}/`" for name in kept)],
         ["command", f"`reidlab pretrain --out DIR --steps {plan['steps']} --seed {plan['seed']} "
                     f"--image {plan['image']}`"],
         ["data", f"{persons:,} synthetic people of world {plan['world']}, which no experiment may "
@@ -58,10 +57,11 @@ def card(run: RunFolder, model: WholeCaptions, people: int) -> str:
                  "shots of each person in an outfit; no identity labels, no factors"],
         ["batches", f"in turn {plan['people']} people in {worn}, and {plan['others']} others, each "
                     "in an outfit of their own; two shots of everybody"],
-        ["hours", f"{_seconds(rows) / 3600:.1f}"],
+        ["time", f"{_seconds(rows) / 60:.0f} minutes on {rows[-1]['device']}"],
         ["losses, mean of the last 1,000 steps", losses]])
+    named = " and ".join(f"`{name}`" for name in kept)
     return "\n\n".join([
-        "# Encoders of size `tiny`, pretrained on synthetic people", made, USE,
+        f"# {named}: size `tiny`, pretrained on synthetic people", made, USE,
         "## What each layer knows\n\nBalanced accuracy of a linear probe above chance, on "
         f"{people // 2} people of the same world whom no step has seen, fitted on as many others. "
         "Image layers: mean token. Text layers: mean token of the picture's whole caption, which "

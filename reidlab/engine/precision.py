@@ -1,4 +1,4 @@
-"""In which number format a device trains fastest."""
+"""What a run computes on, and in which number format that is fastest."""
 import torch
 
 
@@ -9,3 +9,11 @@ def fast_bf16() -> bool:
     """
     known = getattr(torch.cpu, "_is_avx512_bf16_supported", bool)
     return torch.cuda.is_available() or bool(known())
+
+
+def device_name() -> str:
+    """What a run computes on, as a model card says it."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    threads = torch.get_num_threads()
+    return f"a CPU, {threads} thread{'s' if threads > 1 else ''}"

@@ -1,7 +1,7 @@
 """Train the `tiny` encoders on whole captions of people whom nothing else uses."""
+import os
 import time
 from pathlib import Path
-from statistics import fmean
 from typing import Literal, cast
 
 import torch
@@ -17,10 +17,11 @@ from reidlab.batches.pretraining import (
 )
 from reidlab.config import TextImageExperiment, Training
 from reidlab.data.folders import write_folder
+from reidlab.data.packing import normalized
 from reidlab.encoders.bert import train_tokenizer
 from reidlab.engine.model_card import write_card
 from reidlab.engine.optim import build_optimizer, learning_rate
-from reidlab.engine.precision import fast_bf16
+from reidlab.engine.precision import device_name, fast_bf16
 from reidlab.engine.progress import progress_bar
 from reidlab.errors import ReidlabError
 from reidlab.files import read_json, write_json
@@ -33,12 +34,12 @@ from reidlab.synthetic.world import World
 Backbone = Literal["vit", "resnet"]
 # What a pretraining keeps: part of an experiment → folder.
 ENCODERS = {"vit": {"image": "vit", "text": "bert"}, "resnet": {"image": "resnet"}}
-STEPS = 40_000
+STEPS = 6_000
 VOCABULARY = 4000  # captions of the pretraining world that the tokenizer is made from
 
 
 def pretrain(folder, steps: int = STEPS, seed: int = 0, image: Backbone = "vit",
-             workers: int = 1, quiet: bool = False, recipe: Recipe | None = None,
+             workers: int | None = None, quiet: bool = False, recipe: Recipe | None = None,
              save_every: int = 500) -> dict:
     """Train, or go on where the folder's checkpoint stands, and write the encoders.
 
@@ -51,7 +52,8 @@ def pretrain(folder, steps: int = STEPS, seed: int = 0, image: Backbone = "vit",
         steps: of the whole run.
         seed: of weights and batches.
         image: ``vit``; or ``resnet``, the network of `deen`, whose text encoder is not kept.
-        workers: processes that render ahead; 0 renders between the steps.
+        workers: processes that render ahead, by default one for two cores; 0 renders between the
+            steps.
         quiet: no progress bar.
         recipe: what a batch is made of.
         save_every: steps between checkpoints.
@@ -72,6 +74,8 @@ def pretrain(folder, steps: int = STEPS, seed: int = 0, image: Backbone = "vit",
     if all((run.path / name).exists() for name in ENCODERS[image].values()):
         return plan
     write_json(run.path / "pretraining.json", plan)
+    if workers is None:
+        workers = max(1, (os.cpu_count() or 1) // 2)
     lock.take(run.lock)
     try:
         _train(run, recipe, steps, seed, image, workers, quiet, save_every)
@@ -96,10 +100,11 @@ def _train(run: RunFolder, recipe: Recipe, steps: int, seed: int, image: Backbon
         for step, batch in enumerate(stream(recipe, seed, start, steps, workers), start=start):
             unlogged.append(_step(model, optimizer, config, batch, step, steps, seed))
             if (step + 1) % 100 == 0 or step + 1 == steps:
-                terms = {name: fmean(row[name] for row in unlogged) for name in unlogged[0]}
+                terms = {name: torch.stack([row[name] for row in unlogged]).mean().item()
+                         for name in unlogged[0]}
                 unlogged.clear()
                 run.log({"step": step + 1, "seconds": round(time.perf_counter() - began, 1),
-                         **terms})
+                         "device": device_name(), **terms})
                 bar.set_postfix_str(f"loss {terms['total']:.2f}", refresh=False)
             if (step + 1) % save_every == 0 or step + 1 == steps:
                 checkpoint.save(run.last, {"model": model}, optimizer, step=step + 1, best=0.0)
@@ -109,7 +114,7 @@ def _train(run: RunFolder, recipe: Recipe, steps: int, seed: int, image: Backbon
 
 
 def _step(model: WholeCaptions, optimizer, config: Training, batch: PretrainingBatch, step: int,
-          steps: int, seed: int) -> dict[str, float]:
+          steps: int, seed: int) -> dict[str, torch.Tensor]:
     for group in optimizer.param_groups:
         group["lr"] = learning_rate(config, step, steps)
     chance = torch.Generator().manual_seed(seed * 1_000_003 + step)
@@ -120,13 +125,13 @@ def _step(model: WholeCaptions, optimizer, config: Training, batch: PretrainingB
     blanked, asked = mask_words(ids, mask, special, tokens.tokenizer.mask_token_id, chance)
     device = model.log_scale.device
     with torch.autocast(device.type, torch.bfloat16, enabled=fast_bf16()):
-        seen = model(image.to(device), blanked.to(device), mask.to(device))
+        seen = model(normalized(image.to(device)), blanked.to(device), mask.to(device))
     terms = pretraining_losses(model, seen, asked.to(device))
     optimizer.zero_grad()
     terms["total"].backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm)
     optimizer.step()
-    return {name: term.item() for name, term in terms.items()}
+    return {name: term.detach() for name, term in terms.items()}
 
 
 def _training() -> Training:

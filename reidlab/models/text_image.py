@@ -218,7 +218,7 @@ class TextImageModel(nn.Module):
         own = [f"{i} {c}".strip() for i, c in zip(id_text or [], cloth_text or [], strict=True)
                ] if whole else []
         if self.alignment is not None and whole:
-            states, mask = self.text_encoder.states(own, self.text_encoder.config.max_length)
+            states, mask = self.text_encoder.states(own, self.text_encoder.tokens.max_length)
             out.token_similarity = self.alignment(gather(tokens), gather(states), gather(mask))
         if self.itm_head is not None and negative_text is not None:
             with torch.no_grad():

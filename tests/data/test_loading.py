@@ -175,7 +175,7 @@ def test_cached_pictures_are_the_drawn_ones(data):
 
 
 def test_too_few_people_for_a_batch_are_named(data):
-    with pytest.raises(ValueError, match="a batch of 512 needs 256 people at 2 images"):
+    with pytest.raises(ValueError, match="a batch of 512 needs 128 people at 4 images"):
         Batches(data.train, mini(training__batch_size=512))
 
 

@@ -107,7 +107,7 @@ def test_live_curves_and_the_shared_run_refuse_another_experiment(tmp_path):
     """Notebook 12 with other DATA or CHANGES showed the old table."""
     finished(tmp_path / "run", preset("corrected"))
     curves = LiveCurves({"corrected": (preset("corrected", training__epochs=3), tmp_path / "run")})
-    with pytest.raises(ReidlabError, match="training.epochs: 90 there, 3 asked"):
+    with pytest.raises(ReidlabError, match="training.epochs: 30 there, 3 asked"):
         curves.train()
     assert LiveCurves({"corrected": (preset("corrected"), tmp_path / "run")}).train()["corrected"]
 

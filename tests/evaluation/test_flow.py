@@ -27,10 +27,11 @@ def test_the_corrected_sides_meet_in_losses_only():
         ("picture", "image tokens"), ("image tokens", "identity feature"),
         ("image tokens", "clothing feature"), ("identity feature", "identity vector"),
         ("clothing feature", "clothing vector"), ("identity caption", "identity text vector"),
-        ("clothing caption", "clothing text vector")}
+        ("clothing caption", "clothing text vector"), ("identity feature", "ID logits")}
     assert found.reads["info_nce"] == ["identity text vector", "identity vector"]
+    assert found.reads["id_image"] == ["identity vector"]
     assert found.reads["cloth_match"] == ["clothing text vector", "clothing vector"]
-    assert found.losses["info_nce"][0] == 1.0
+    assert found.losses["info_nce"][0] == 2.0
 
 
 def test_the_fusion_of_the_notes_ends_nowhere_and_their_gate_mixes():

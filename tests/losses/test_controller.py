@@ -10,6 +10,8 @@ from reidlab.models.text_image import TextImageOutput
 from reidlab.tasks.text_image import TextImageTraining
 from tests.conftest import mini
 
+CONTROLLED = {"loss__weights__decouple": 1.0, "loss__decouple_controller": "true"}
+
 
 @pytest.mark.covers("L14")
 def test_it_waits_while_the_value_falls_and_raises_when_it_does_not():
@@ -22,9 +24,9 @@ def test_it_waits_while_the_value_falls_and_raises_when_it_does_not():
 
 @pytest.mark.covers("L14")
 def test_its_state_is_part_of_the_loss_and_scales_decouple_alone():
-    loss = TextImageLoss(mini("corrected", loss__decouple_controller="true").loss, 128, 256)
+    loss = TextImageLoss(mini("corrected", **CONTROLLED).loss, 128, 256)
     loss.controller.multiple.fill_(3.0)
-    again = TextImageLoss(mini("corrected", loss__decouple_controller="true").loss, 128, 256)
+    again = TextImageLoss(mini("corrected", **CONTROLLED).loss, 128, 256)
     again.load_state_dict(loss.state_dict())
     assert again.controller.multiple == 3 and torch.isinf(again.controller.best)
     assert again.controller(0.5) == 1.5
@@ -33,8 +35,7 @@ def test_its_state_is_part_of_the_loss_and_scales_decouple_alone():
 def looking(readings, **changes):
     """A task that looks at given readings of the monitor, at each share of training in turn."""
     task = TextImageTraining.__new__(TextImageTraining)
-    task.loss = TextImageLoss(mini("corrected", loss__decouple_controller="true", **changes).loss,
-                          128, 256)
+    task.loss = TextImageLoss(mini("corrected", **CONTROLLED, **changes).loss, 128, 256)
     found = []
     for progress, reading in readings:
         task.held_out, task.progress = lambda model, reading=reading: dict(reading), progress

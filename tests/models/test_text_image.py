@@ -15,6 +15,7 @@ from tests.conftest import MATCHING, mini
 
 IDS = ["A tall man with red hair.", "A woman with glasses."]
 CLOTHES = ["Wearing a red coat and jeans.", "Dressed in a white shirt."]
+SCRATCH = {"image__pretrained": None, "text__pretrained": None}
 NOTE_003 = {  # the note's walk-through of a batch of two: 768 wide, 8000 identities
     "image_embeds": (2, 256), "id_text_embeds": (2, 256), "fused_embeds": (2, 256),
     "id_logits": (2, 8000), "id_embeds": (2, 768), "cloth_embeds": (2, 768),
@@ -37,7 +38,7 @@ def picture(b=2):
 def test_every_shape_of_note_003():
     experiment = preset("attention", "tiny", image__height=224, image__width=224, image__dim=768,
                         image__heads=12, image__layers=1, image__stem=False, text__dim=768,
-                        text__heads=12, text__layers=1)
+                        text__heads=12, text__layers=1, **SCRATCH)
     model = build(experiment)
     out = model(torch.randn(2, 3, 224, 224), cloth_text=CLOTHES, id_text=IDS, want_maps=True)
     assert {k: tuple(getattr(out, k).shape) for k in NOTE_003} == NOTE_003
@@ -63,7 +64,7 @@ WALK = {  # notes 000 and 001 at 768: eight outputs
 def test_every_shape_of_notes_000_and_001(name, id_width):
     model = build(preset(name, "tiny", image__height=224, image__width=224, image__dim=768,
                          image__heads=12, image__layers=1, image__stem=False, text__dim=768,
-                         text__heads=12, text__layers=1))
+                         text__heads=12, text__layers=1, **SCRATCH))
     out = model(torch.randn(2, 3, 224, 224), cloth_text=CLOTHES, id_text=IDS)
     shapes = WALK | {"id_embeds": (2, id_width)}
     assert [tuple(t.shape) for t in out.as_tuple(8)] == list(shapes.values())
@@ -234,7 +235,7 @@ def test_output_is_one_dataclass_in_training_and_evaluation(model):
 
 def test_widths_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="image width 128 and text width 64 must agree"):
-        build(preset("corrected", text__dim=64))
+        build(preset("corrected", text__pretrained=None, text__dim=64))
 
 
 def test_the_seed_fixes_every_weight():

@@ -76,8 +76,9 @@ def test_the_look_ahead_leaves_the_random_state_alone(name):
 
 @pytest.mark.parametrize(("changes", "says"), [
     ({"disentangle__heads": 5}, "cannot be built at these settings: embed_dim must be divisible"),
-    ({"text__dim": 64}, "image width 128 and text width 64 must agree"),
-    ({"image__dim": 16_384, "image__layers": 128, "text__dim": 16_384}, "GB for its weights"),
+    ({"text__pretrained": None, "text__dim": 64}, "image width 128 and text width 64 must agree"),
+    ({"image__pretrained": None, "image__dim": 16_384, "image__layers": 128,
+      "text__pretrained": None, "text__dim": 16_384}, "GB for its weights"),
 ])
 def test_settings_that_cannot_be_built_are_told_before_anything_is_drawn(
         changes, says, tmp_path, monkeypatch):

@@ -33,5 +33,5 @@ def test_outfits_are_read_where_they_are_known_and_captions_elsewhere(
     assert says in caplog.text and ("erased" in caplog.text) is bool(says)
     count = task.fit_concept_eraser(task.model)["concept_erasure/directions"]
     rank = task.model.concept_eraser.projection.double().trace().item()
-    assert (count == 256 - 12) is spares
+    assert (count == 256 - 16) is spares
     assert rank == pytest.approx(256 - count, abs=1e-2)
