@@ -263,7 +263,7 @@ TASK = Task(
         ("identity loss (nats)", (("loss/info_nce", "InfoNCE image–text", "identity"),)),
         ("clothing loss (nats)", (("loss/cloth_match", "match image–text", "clothing"),)),
         (
-            "dependence of identity and clothing",
+            "dependence, 0 to 1",
             (
                 ("monitor/embedding_cka", "unbiased CKA", "identity"),
                 ("monitor/embedding_abs_cosine", "|cos|", "grey"),
