@@ -91,7 +91,7 @@ def test_the_final_notebook_runs_from_a_clean_kernel(tmp_path, cache, capsys, wr
     small = MINI | {"training.epochs": 2, "training.batches_per_epoch": 3}
     cell.source += f"\nCHANGES = {small!r}\nRUNS = {str(tmp_path / 'runs')!r}"
     for claim in notebook.cells:  # a dozen steps prove no claim; the claims are checked in full
-        if claim.id == "check":
+        if claim.id.startswith("check"):
             claim.source = "print('claims skipped')"
     nbformat.write(notebook, tmp_path / "n.ipynb")
     assert execute(tmp_path / "n.ipynb", keep=tmp_path / "executed.ipynb") == ""
