@@ -250,6 +250,7 @@ def test_the_card_says_how_the_encoders_were_made_and_what_each_layer_knows(made
     text = (made / "README.md").read_text()
     assert "`reidlab pretrain --out DIR --steps 5 --seed 0 --image vit`" in text
     assert "# `vit` and `bert`:" in text and "must not be used to look for any" in text
+    assert "0 minutes on a CPU" in text
     assert "20 synthetic people of world 2147483649" in text  # two blocks of six and four
     head, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in
                    text.split("does not tell every factor.")[1].strip().splitlines()]
