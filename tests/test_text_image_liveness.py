@@ -32,6 +32,7 @@ ELSEWHERE = {  # fields whose effect another test shows, or that only other mach
     "scoring.itm_weight": "tests/evaluation/test_reranking.py",
 }
 MATCH = {k.replace("__", "."): v for k, v in MATCHING.items()}
+SCRATCH = {"image.pretrained": None, "text.pretrained": None}  # weights decide their shape
 BASE = {  # a field is looked at where the component that reads it is in use
     "disentangle.pooling": ("attention", {}), "disentangle.reversal": ("projection", {}),
     "disentangle.features": ("attention", {"disentangle.mixer": "performer"}),
@@ -41,7 +42,12 @@ BASE = {  # a field is looked at where the component that reads it is in use
     "loss.cloth_adv": ("attention", {}), "loss.projectors": ("attention", {}),
     "loss.adversary": ("attention", {"loss.cloth_adv": "identity_adversary"}),
     "loss.label_smoothing": ("attention", {}), "data.negatives": ("attention", {}),
-    "loss.decouple_controller": ("corrected", {}), "text.attention": ("attention", {}),
+    **{f"loss.{n}": ("corrected", {"loss.weights.decouple": 1.0}) for n in (
+        "decouple", "decouple_controller", "decouple_from", "decouple_on", "decouple_ramp")},
+    **{f"image.{n}": ("corrected", SCRATCH) for n in (
+        "activation", "dim", "heads", "height", "layers", "patch", "stem", "width")},
+    **{f"text.{n}": ("corrected", SCRATCH) for n in ("activation", "dim", "heads", "layers")},
+    "text.attention": ("attention", {}),
     "fusion.d_state": ("attention", {}), "fusion.d_conv": ("attention", {}),
     "fusion.expand": ("attention", {}), "fusion.gate": ("attention", {}),
     "fusion.layers": ("attention", {}), "fusion.heads": ("corrected", MATCH),

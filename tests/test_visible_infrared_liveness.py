@@ -35,7 +35,9 @@ SMALL = {
     "data.images_per_person": 2,
     "training.warmup": 4,
 }
+SCRATCH = {"image.pretrained": None}  # weights decide their shape
 BASE = {  # a field is looked at where the component that reads it is in use
+    **{f"image.{n}": SCRATCH for n in ("activation", "dim", "heads", "layers", "patch", "stem")},
     "expansion.views": {"expansion.name": "cmatm"},
     "expansion.tokens": {"expansion.name": "cmatm"},
     "expansion.drop": {"expansion.name": "ssdec"},
@@ -49,8 +51,9 @@ BASE = {  # a field is looked at where the component that reads it is in use
     "loss.weights.cpm": {"loss.metric_from": 0.0},
     "loss.weights.patches": {"data.aligned_until": 0.9},
     "loss.temperature": {"loss.weights.contrast": 1.0},
-    "stages.backbone": {"loss.weights.patches": 0.0, "image.stem": False, "image.dim": 256},
-    "stages.resnet": {
+    "stages.backbone": SCRATCH | {
+        "loss.weights.patches": 0.0, "image.stem": False, "image.dim": 256},
+    "stages.resnet": SCRATCH | {
         "stages.backbone": "resnet",
         "image.dim": 256,
         "image.stem": False,

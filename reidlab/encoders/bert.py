@@ -122,7 +122,9 @@ class TextEncoder(nn.Module):
         if config.pretrained:
             self.bert = load_pretrained(BertModel, config.pretrained, add_pooling_layer=False,
                                         attn_implementation=fast_attention(),
-                                        dtype=torch.float32)
+                                        dtype=torch.float32,
+                                        hidden_dropout_prob=config.dropout,
+                                        attention_probs_dropout_prob=config.dropout)
             held = self.bert.config
             refuse_another_shape("text", config, {
                 "dim": held.hidden_size, "layers": held.num_hidden_layers,

@@ -30,7 +30,7 @@ def located(where: str) -> str:
 
 
 def load_pretrained(kind: Any, where: str, **options) -> Any:
-    """``kind.from_pretrained(where)``; of a model every weight comes from the file.
+    """``kind.from_pretrained(where)``; of a model, in train mode, every weight comes from the file.
 
     Args:
         kind: a transformers class with ``from_pretrained``: config, tokenizer or model.
@@ -60,7 +60,8 @@ def load_pretrained(kind: Any, where: str, **options) -> Any:
         raise MissingPath(
             f"pretrained weights {where!r}: the folder {state}, and no hub gave them; download "
             f"the model into a folder and set image.pretrained / text.pretrained to it, or go "
-            f"online for the hub id, or train from scratch with --size tiny") from fault
+            "online for the hub id, or train from scratch: image.pretrained=none "
+            "text.pretrained=none") from fault
     finally:
         transformers.logging.set_verbosity(quiet)
     fresh = sorted({name if isinstance(name, str) else name[0]
@@ -71,7 +72,7 @@ def load_pretrained(kind: Any, where: str, **options) -> Any:
             f"pretrained weights {where!r} lack {len(fresh)} of the {len(model.state_dict())} "
             f"tensors of a {kind.__name__}, first {fresh[0]}: they would be random; choose weights "
             f"of a {config.model_type}")
-    return model
+    return model.train()  # as a new model is
 
 
 def refuse_another_shape(part: str, config, held: dict[str, Any]) -> None:

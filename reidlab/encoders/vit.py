@@ -66,7 +66,9 @@ def build_vit(config: Image) -> Any:
     if config.pretrained:
         kind = StemViT if says(config.pretrained, "stem") else ViTModel
         vit = load_pretrained(kind, config.pretrained, add_pooling_layer=False,
-                              attn_implementation=fast_attention(), dtype=torch.float32)
+                              attn_implementation=fast_attention(), dtype=torch.float32,
+                              hidden_dropout_prob=config.dropout,
+                              attention_probs_dropout_prob=config.dropout)
         held = vit.config
         refuse_another_shape("image", config, {
             "dim": held.hidden_size, "layers": held.num_hidden_layers, "patch": held.patch_size,

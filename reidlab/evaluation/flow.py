@@ -32,7 +32,7 @@ class Flow:
 
     Attributes:
         edges: (from, to) by name, without those that follow from others.
-        losses: term → (weight, value on one batch of the untrained model).
+        losses: term → (weight, value on one batch before training).
         reads: term → the outputs it reads at once.
     """
 
@@ -45,7 +45,7 @@ def flow(experiment: TextImageExperiment, people: int = 16) -> Flow:
     """Build a design, run it once on synthetic people, and follow what depends on what.
 
     Args:
-        experiment: a text-image design from scratch.
+        experiment: a text-image design.
         people: drawn for the batch.
 
     Raises:

@@ -17,7 +17,8 @@ def preset(name: str, size: str = "tiny", **changes) -> Experiment:
 
     Args:
         name: a key of ``PRESETS``.
-        size: ``tiny`` (CPU, minutes), ``small`` (one GPU, from scratch) or ``base`` (pretrained).
+        size: ``tiny`` (CPU, minutes, from the encoders that the package ships), ``small`` (one GPU,
+            from scratch) or ``base`` (pretrained).
         changes: fields to replace, dots written as two underscores: ``training__lr=1e-3``.
 
     Raises:
