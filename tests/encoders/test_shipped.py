@@ -9,8 +9,6 @@ from reidlab.presets import preset
 from reidlab.synthetic.world import World
 from reidlab.tasks import build
 
-START = {"image__pretrained": "reidlab:vit", "text__pretrained": "reidlab:bert"}
-
 
 def test_they_are_small_and_in_half_precision():
     files = [path for path in SHIPPED.rglob("*") if path.is_file()]
@@ -32,7 +30,7 @@ def test_the_card_has_the_command_the_data_and_the_limits():
 @pytest.mark.parametrize("design", ["projection", "merged", "residual", "attention",
                                     "deep_attention", "corrected"])
 def test_every_text_image_design_starts_from_them(design):
-    model = build(preset(design, "tiny", **START), 4)
+    model = build(preset(design, "tiny"), 4)
     image, text = (load_file(SHIPPED / name / "model.safetensors") for name in ("vit", "bert"))
     state = model.visual_encoder.state_dict()
     for key, value in image.items():
@@ -45,7 +43,7 @@ def test_every_text_image_design_starts_from_them(design):
 @pytest.mark.parametrize("design", ["embednet", "embednet_tmhee", "embednet_cmatm",
                                     "embednet_ssdec", "embednet_corrected"])
 def test_every_design_on_the_dual_vit_starts_from_the_picture_encoder(design):
-    model = build(preset(design, "tiny", image__pretrained="reidlab:vit"), 4)
+    model = build(preset(design, "tiny"), 4)
     held = load_file(SHIPPED / "vit" / "model.safetensors")
     kernel = "embeddings.patch_embeddings.projection.0.weight"
     for patches in model.backbone.patches:
@@ -72,7 +70,7 @@ def test_captions_longer_than_the_positions_are_cut_and_that_is_said(caplog):
 
 
 def test_captions_of_any_world_are_words_to_the_tokenizer():
-    model = build(preset("attention", "tiny", **START), 4)
+    model = build(preset("attention", "tiny"), 4)
     tokens = model.text_encoder.tokens
     unknown = tokens.tokenizer.unk_token_id
     for seed in (0, 1):
