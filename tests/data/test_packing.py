@@ -14,12 +14,21 @@ from reidlab.data.loading import (
     synthetic_record,
     synthetic_text_image,
 )
-from reidlab.data.packing import SyntheticImages, cache_folder, pack, pack_synthetic
+from reidlab.data.packing import SyntheticImages, cache_folder, pack, pack_synthetic, to_tensor
 from reidlab.errors import MissingPath, ReidlabError
 from reidlab.synthetic.world import World
 from tests.data.making import picture
 
 SIZE = (16, 8)
+
+
+def test_bytes_become_numbers_from_minus_one_to_one_channels_first():
+    pixels = np.zeros((1, 2, 3, 3), np.uint8)
+    pixels[0, 1, 2] = 0, 51, 255
+    made = to_tensor(pixels)
+    assert made.shape == (1, 3, 2, 3)
+    assert made[0, :, 1, 2].tolist() == pytest.approx([-1, -0.6, 1])
+    assert made[0, :, 0, 0].tolist() == [-1, -1, -1]
 
 
 @pytest.fixture

@@ -67,6 +67,10 @@ def test_captions_longer_than_the_positions_are_cut_and_that_is_said(caplog):
     long = " ".join(["red"] * 200)
     assert model.text_encoder([long]).isfinite().all()
     assert model.text_encoder.tokens([long])[0].shape == (1, 64)
+    words = build(preset("corrected", "tiny", text__max_length=100,
+                         loss__weights__fine_grained=1.0), 4).eval()  # words against patches
+    out = words(torch.zeros(2, 3, 96, 48), cloth_text=[long] * 2, id_text=[long] * 2)
+    assert out.token_similarity.isfinite().all()
 
 
 def test_captions_of_any_world_are_words_to_the_tokenizer():
