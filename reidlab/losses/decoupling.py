@@ -114,7 +114,7 @@ def cka(k: Tensor, l: Tensor) -> Tensor:  # noqa: E741
         ReidlabError: fewer than four samples.
     """
     _check_kernels(k, l)
-    return (_direction(k) * _direction(l)).sum().to(precision_of(k, l))
+    return (unit_centred(k) * unit_centred(l)).sum().to(precision_of(k, l))
 
 
 def hsic_linear(x: Tensor, y: Tensor) -> Tensor:
@@ -161,8 +161,15 @@ def _without_means(k: Tensor) -> Tensor:
     return _zero_diagonal(k - rows[:, None] - rows[None, :] + k.sum() / ((n - 1) * (n - 2)))
 
 
-def _direction(k: Tensor) -> Tensor:
-    """(B, B) → its U-centred form over its own norm; zeros where only rounding is left of it."""
+def unit_centred(k: Tensor) -> Tensor:
+    """(B, B) kernel → float64, U-centred and of norm 1; zeros where only rounding is left of it.
+
+    `cka` is the inner product of two. Reordering the samples reorders rows and columns.
+
+    Raises:
+        ReidlabError: fewer than four samples.
+    """
+    _check_kernels(k, k)
     centred = _without_means(k)
     with torch.no_grad():
         size = centred.abs().max()

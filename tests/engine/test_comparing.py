@@ -139,13 +139,18 @@ def test_a_comparison_trains_what_is_missing_and_writes_table_and_figure(tmp_pat
 @pytest.mark.slow
 @pytest.mark.covers("F10", "L12")
 def test_a_sweep_is_resumable_and_names_the_best_on_val(tmp_path, cache, capsys):
+    """Two of the four points are trained, two stand there finished."""
     grid = {"disentangle.heads": ["2", "4"], "loss.temperature": ["0.05", "0.1"]}
+    for heads in (2, 4):
+        finished(tmp_path / f"disentangle.heads={heads}_loss.temperature=0.1", preset(
+            "corrected", **FIELDS, disentangle__heads=heads, loss__temperature=0.1), heads / 1000)
     found = sweep("corrected", grid, tmp_path, changes=FIELDS, at_once=2)
     assert [(r["disentangle.heads"], r["loss.temperature"]) for r in found["rows"]] == [
         ("2", "0.05"), ("2", "0.1"), ("4", "0.05"), ("4", "0.1")]
+    assert [r["val_map"] for r in found["rows"]][1::2] == [0.002, 0.004]
     assert found["best"]["val_map"] == max(r["val_map"] for r in found["rows"])
-    one = RunFolder(tmp_path / "disentangle.heads=2_loss.temperature=0.1").experiment()
-    assert one.disentangle.heads == 2 and one.loss.temperature == 0.1
+    one = RunFolder(tmp_path / "disentangle.heads=2_loss.temperature=0.05").experiment()
+    assert one.disentangle.heads == 2 and one.loss.temperature == 0.05
     again = sweep("corrected", grid, tmp_path, changes=FIELDS)
     assert again["rows"] == found["rows"]
     assert main(["sweep", "corrected", "loss.temperature", "--out", str(tmp_path)]) == 2

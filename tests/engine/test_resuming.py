@@ -1,8 +1,8 @@
 """Runs that are killed, stopped, resumed, or fought over."""
 import json
+import multiprocessing
 import os
 import random
-import signal
 import subprocess
 import sys
 import time
@@ -32,13 +32,17 @@ def test_training_againchanges_nothing_and_returns_the_report(run):
 
 @pytest.mark.slow
 def test_killed_at_ten_random_moments_and_resumed_is_the_same_run(run, tmp_path):
+    """Each attempt is forked from a process that has imported everything, so that the moments fall
+    into loading, training and scoring."""
     folder, rng = tmp_path / "killed", random.Random(0)
+    ready = multiprocessing.get_context("forkserver")
+    ready.set_forkserver_preload(["reidlab.engine.train"])
     for _ in range(10):
-        process = subprocess.Popen(command(folder), stderr=subprocess.DEVNULL,
-                                   stdout=subprocess.DEVNULL)
-        time.sleep(rng.uniform(1, 14))  # before, during and after training
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        process = ready.Process(target=train, args=(mini(), folder, True))
+        process.start()
+        time.sleep(rng.uniform(0.2, 6))  # before, during and after training
+        process.kill()
+        process.join()
         for file in folder.glob("checkpoints/*.safetensors"):
             checkpoint.read(file)  # never unreadable
         for file in folder.glob("*.json"):

@@ -175,3 +175,12 @@ def test_the_level_by_chance_is_that_of_the_moved_and_scaled_set():
     x, y = draw(), draw(seed=1)
     assert permutation_level(1e-3 * x + 5, y, draws=20) == pytest.approx(
         permutation_level(x, y, draws=20), abs=1e-4)
+
+
+def test_the_level_by_chance_is_that_of_cka_with_one_set_reordered():
+    x, y = draw(), draw(seed=1)
+    generator = torch.Generator().manual_seed(0)
+    slow = [cka(rbf_kernel(x), rbf_kernel(y[torch.randperm(len(y), generator=generator)]))
+            for _ in range(20)]
+    assert permutation_level(x, y, draws=20) == pytest.approx(
+        torch.stack(slow).quantile(0.95).item(), rel=1e-6)
