@@ -15,7 +15,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-com
 .PHONY: run test fast browser campaign figures lab clean
 
 run: .venv/ready
-	$(BIN)/python -m reidlab run notebooks/12_full_training.ipynb
+	$(BIN)/python -m reidlab run notebooks/13_full_training.ipynb
 
 test: .venv/ready-test
 	$(BIN)/ruff check .

@@ -40,9 +40,9 @@ def check(claim: str, observed, relation: str, bound, folder: Path | str | None 
     """Assert a claim of the prose and show a green or red row.
 
     Args:
-        claim: id such as ``C12.3``; prose cites it in square brackets.
+        claim: id such as ``C13.3``; prose cites it in square brackets.
         observed, bound: numbers; relation: one of < <= > >= ==.
-        folder: where ``checks_12.json`` collects the outcomes; `figures_folder` by default.
+        folder: where ``checks_13.json`` collects the outcomes; `figures_folder` by default.
 
     Raises:
         AssertionError: the claim does not hold, also where assertions are switched off.

@@ -97,9 +97,9 @@ def test_the_final_notebook_runs_from_a_clean_kernel(tmp_path, cache, capsys, wr
     assert execute(tmp_path / "n.ipynb", keep=tmp_path / "executed.ipynb") == ""
     out = capsys.readouterr().out
     assert "| same clothes, text → image | corrected |" in out
-    reports = json.loads((written / "12_results.json").read_text())
+    reports = json.loads((written / "13_results.json").read_text())
     assert markdown(reports) in out
-    for name in ("12_people", "12_curves", "12_probes", "12_ranked"):
+    for name in ("13_people", "13_curves", "13_probes", "13_ranked"):
         assert (written / f"{name}.svg").exists()
     assert pictures_shown(tmp_path / "executed.ipynb") == 4
     assert "step/s]" in out and not re.search(r"step \d+, loss", out)  # one bar, no column of lines
@@ -188,7 +188,7 @@ def test_checks_hold_or_raise_and_are_collected(tmp_path):
 @pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md"])
 def test_the_readmes_show_the_committed_run_and_every_notebook(name):
     readme = (FIGURES.parent / name).read_text()
-    reports = json.loads((FIGURES / "12_results.json").read_text())
+    reports = json.loads((FIGURES / "13_results.json").read_text())
     for table in headline(reports).split("\n\n"):
         assert table in readme
     for table in markdown(reports).split("\n\n"):

@@ -59,7 +59,7 @@ def save_figure(fig: Figure, name: str, folder: Path | str | None = None, **orig
 
     Args:
         fig: what to save.
-        name: file stem such as ``12_curves``; the number is the notebook's.
+        name: file stem such as ``13_curves``; the number is the notebook's.
         folder: where to; `figures_folder` by default.
         origin: notebook, seed, commit … kept in the sidecar with a digest of the plotted data.
 

@@ -104,7 +104,7 @@ def test_sweep_folders_carry_whole_field_names_and_other_settings_are_refused(tm
 
 
 def test_live_curves_and_the_shared_run_refuse_another_experiment(tmp_path):
-    """Notebook 12 with other DATA or CHANGES showed the old table."""
+    """Notebook 13 with other DATA or CHANGES showed the old table."""
     finished(tmp_path / "run", preset("corrected"))
     curves = LiveCurves({"corrected": (preset("corrected", training__epochs=3), tmp_path / "run")})
     with pytest.raises(ReidlabError, match="training.epochs: 30 there, 3 asked"):
