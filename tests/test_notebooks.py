@@ -62,7 +62,7 @@ def test_stored_without_outputs_with_a_kernel_and_short_cells(file):
     for cell in notebook.cells:
         if cell.cell_type == "code":
             assert not cell.outputs and cell.execution_count is None
-            assert cell.source.count("\n") < 15, cell.id
+            assert cell.id == "imports" or cell.source.count("\n") < 15, cell.id
             for node in ast.walk(ast.parse(cell.source)):  # no class, and no long function
                 assert not isinstance(node, ast.ClassDef), cell.id
                 assert not isinstance(node, ast.FunctionDef) or (
@@ -81,6 +81,19 @@ def test_every_claim_has_one_check_and_every_figure_is_saved(file):
     for name in shown:  # committed, and traceable to this notebook
         origin = json.loads((FIGURES / f"{name}.json").read_text())
         assert origin["notebook"] == file.stem and (FIGURES / f"{name}.svg").exists()
+
+
+@pytest.mark.parametrize("file", NOTEBOOKS, ids=lambda f: f.stem)
+def test_links_lead_to_the_chapter_before_and_after_and_to_files_that_exist(file):
+    notebook, place = nbformat.read(file, as_version=4), NOTEBOOKS.index(file)
+    links = {cell.id: re.findall(r"\[[^\]]+\]\(([^)]+)\)", cell.source)
+             for cell in notebook.cells if cell.cell_type == "markdown"}
+    beside = {NOTEBOOKS[k].name for k in (place - 1, place + 1) if 0 <= k < len(NOTEBOOKS)}
+    assert beside <= set(links["next"])
+    for link in sum(links.values(), []):
+        assert "://" in link or (file.parent / link.split("#")[0]).exists(), link
+    hidden = [cell.id for cell in notebook.cells if cell.metadata.get("jupyter")]
+    assert hidden == ["imports"]
 
 
 @pytest.mark.slow
@@ -129,6 +142,32 @@ def test_every_other_notebook_runs_and_its_claims_hold_again(file, tmp_path, cac
     code = "".join(c.source for c in notebook.cells if c.cell_type == "code")
     assert pictures_shown(tmp_path / "executed.ipynb") == len(
         re.findall(r'save_figure\(\w+, "(\w+)"', code))
+
+
+EXERCISES = [(file, cell.id, re.search(r"<summary>Solution</summary>\s+`(\w+) = (.+?)`",
+                                       notebook.cells[place - 1].source))
+             for file in NOTEBOOKS for notebook in [nbformat.read(file, as_version=4)]
+             for place, cell in enumerate(notebook.cells)
+             if cell.id in ("predict", "implement", "experiment")]
+
+
+@pytest.mark.parametrize(("file", "cell", "solution"), EXERCISES,
+                         ids=[f"{file.stem}-{cell}" for file, cell, _ in EXERCISES])
+def test_the_solution_of_an_exercise_passes_its_checker_and_the_empty_answer_does_not(
+        file, cell, solution, written, capsys):
+    name, value = solution.groups()
+    notebook, said, known = nbformat.read(file, as_version=4), [], {}
+    for one in notebook.cells:
+        if one.cell_type == "code" and one.id in ("imports", "toys"):
+            exec(one.source, known)
+        if one.id == cell:
+            answered = re.sub(rf"^{name} = .*# yours", lambda _: f"{name} = {value}", one.source,
+                              count=1, flags=re.M)
+            assert answered != one.source
+            for source in (one.source, answered):
+                exec(source, known)
+                said.append(capsys.readouterr().out.strip())
+    assert said == ["not yet", "right"]
 
 
 def test_a_figure_made_without_pyplot_is_shown_where_a_cell_ends_in_it(tmp_path):

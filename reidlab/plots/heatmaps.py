@@ -1,4 +1,4 @@
-"""Matrices and attention as pictures: every cell is a weight, 0 is the light end."""
+"""Matrices and attention as pictures: 0 is the light end, or the middle where values are signed."""
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,21 +18,23 @@ def matrices(found: dict[str, np.ndarray], *, rows: str, columns: str, most: flo
     """Matrices side by side on one scale.
 
     Args:
-        found: title → (n, m) values of at least 0.
+        found: title → (n, m) values; a negative one anywhere makes the scale diverge from 0.
         rows, columns: what an index along each side is.
-        most: value of the dark end; the largest value by default.
+        most: value of the dark end; the largest distance from 0 by default.
         label: of the colour bar, with its unit.
         framed: (row, column) of cells to look at, in every matrix.
     """
+    found = {title: np.asarray(values) for title, values in found.items()}
     flat = min(len(values) / len(values[0]) for values in found.values())
     fig = figure(2.9 * len(found) + 0.7, 3.0 if flat > 0.5 else 1.8)
-    most = most or max(float(np.max(values)) for values in found.values())
+    most = most or max(float(np.abs(values).max()) for values in found.values())
+    signed = any(values.min() < 0 for values in found.values())
     axes = fig.subplots(1, len(found), squeeze=False)[0]
     for axis, (title, values) in zip(axes, found.items(), strict=True):
-        shown = _matrix(axis, np.asarray(values), most)
+        shown = _matrix(axis, values, most, signed)
         for row, column in framed:
             axis.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, linewidth=2.5,
-                                     edgecolor=COLOURS["clothing"]))
+                                     edgecolor="0.1" if signed else COLOURS["clothing"]))
         axis.set_title(title)
         axis.set_xlabel(columns)
     axes[0].set_ylabel(rows)
@@ -40,16 +42,18 @@ def matrices(found: dict[str, np.ndarray], *, rows: str, columns: str, most: flo
     return fig
 
 
-def _matrix(axis: Axes, values: np.ndarray, most: float):
+def _matrix(axis: Axes, values: np.ndarray, most: float, signed: bool = False):
     """One matrix, with numbers where they can be read."""
-    shown = axis.imshow(values, cmap="Blues", vmin=0, vmax=most, interpolation="nearest")
+    shown = axis.imshow(values, cmap="PuOr" if signed else "Blues", vmin=-most if signed else 0,
+                        vmax=most, interpolation="nearest")
     axis.grid(False)
     axis.set_xticks(_ticks(values.shape[1]))
     axis.set_yticks(_ticks(values.shape[0]))
     if max(values.shape) <= MOST_NUMBERS:
         for (r, c), value in np.ndenumerate(values):
-            axis.text(c, r, f"{value:.2f}", ha="center", va="center", fontsize=8,
-                      color="white" if value > 0.6 * most else "0.15")
+            said = f"{round(float(value), 2) + 0:.2f}"             # no "-0.00"
+            axis.text(c, r, said, ha="center", va="center", fontsize=8,
+                      color="white" if abs(value) > 0.6 * most else "0.15")
     return shown
 
 
