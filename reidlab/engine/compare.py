@@ -21,7 +21,8 @@ from reidlab.tasks import TASKS
 
 def compare(presets: list[str], seeds: list[int], folder: str | Path, size: str = "tiny",
             changes: dict | None = None, at_once: int | None = None, quiet: bool = True) -> dict:
-    """Train what is missing; write ``table.json``, ``table.md`` and the figure ``comparison``.
+    """Train what is missing; write ``table.json``, ``table.md``, ``curves.json`` (what the monitor
+    and the validation saw on the way) and the figure ``comparison``.
 
     A run is used again only where its experiment is equal field by field.
 
@@ -66,6 +67,7 @@ def compare(presets: list[str], seeds: list[int], folder: str | Path, size: str 
         "experiments": {name: to_dict(RunFolder(run).experiment())
                         for name, (_, run) in runs.items()}}
     write_json(folder / "table.json", table)
+    write_json(folder / "curves.json", {name: curves_of(run) for name, (_, run) in runs.items()})
     text = f"{markdown(table)}\n".encode()
     write_whole(folder / "table.md", lambda out: out.write(text))
     save_figure(comparison_figure(table, TASKS[tasks.pop()].columns), "comparison", folder,
@@ -88,6 +90,16 @@ def report_of(folder: Path) -> dict:
     return run.scores() | {
         "steps": rows[-1]["step"], "step_seconds": statistics.median(times),
         **read_json(folder / "machine.json")}
+
+
+def curves_of(folder: Path) -> dict[str, list]:
+    """What a run's log holds of its monitor and of its validation: series → steps and values."""
+    curves: dict[str, list] = {}
+    for row in RunFolder(folder).rows():
+        for name, value in row.items():
+            if name.startswith(("monitor/", "val/")):
+                curves.setdefault(name, []).append([row["step"], value])
+    return curves
 
 
 def summarise(reports: dict[str, list[dict]]) -> dict:

@@ -31,7 +31,7 @@ class Flow:
     """A design's flow chart.
 
     Attributes:
-        edges: (from, to) by name, without those that follow from others.
+        edges: (from, to) by name: a path from the one to the other that meets no third.
         losses: term → (weight, value on one batch before training).
         reads: term → the outputs it reads at once.
     """
@@ -70,17 +70,18 @@ def flow(experiment: TextImageExperiment, people: int = 16) -> Flow:
     losses = {name: (loss.weights[name], term.item())
               for name, term in terms.items() if name != "total"}
     ends = {f"loss: {name}": terms[name] for name in losses}
-    depends = {name: _sources(tensor, {PICTURE: image} | named)
-               for name, tensor in (named | ends).items()}
+    tensors = {PICTURE: image} | named
+    edges = [(source, name) for name, tensor in (named | ends).items()
+             for source in sorted(_direct_sources(tensor, tensors))]
+    said: dict[str, set[str]] = {name: set() for name in named | ends}  # captions that it tells
     for argument, caption in CAPTIONS.items():
         turned = list(given[argument])[1:] + list(given[argument])[:1]
         other = model(image, want_maps=True, **given | {argument: turned})
         for field, name in OUTPUTS.items():
             if name in named and not torch.equal(getattr(out, field), getattr(other, field)):
-                depends[name].add(caption)
-    for name in ends:
-        depends[name] |= {c for source in depends[name] & named.keys() for c in depends[source]}
-    edges = _without_shortcuts(depends)
+                said[name].add(caption)
+    edges += [(caption, name) for name, captions in said.items() for caption in sorted(captions)
+              if not any(caption in said[a] for a, b in edges if b == name and a in said)]
     return Flow(edges, losses, {name: [a for a, b in edges if b == f"loss: {name}"]
                                 for name in losses})
 
@@ -90,20 +91,21 @@ def _small(experiment: TextImageExperiment, people: int) -> TextImageExperiment:
                                "training.batch_size": people})
 
 
-def _sources(target: Tensor, sources: dict[str, Tensor]) -> set[str]:
-    """Which of `sources` a tensor has a gradient path from."""
-    if not target.requires_grad:
+def _direct_sources(target: Tensor, sources: dict[str, Tensor]) -> set[str]:
+    """Which of `sources` a tensor has a gradient from on a path that meets no other of them."""
+    known = {n: s for n, s in sources.items() if s is not target and s.requires_grad}
+    if not target.requires_grad or not known:
         return set()
     probe = (target * torch.linspace(0.5, 1.5, target.numel()).view(target.shape)).sum()
-    known = {n: s for n, s in sources.items() if s is not target and s.requires_grad}
-    found = torch.autograd.grad(probe, list(known.values()), retain_graph=True, allow_unused=True)
-    return {name for name, grad in zip(known, found, strict=True) if grad is not None}
-
-
-def _without_shortcuts(depends: dict[str, set[str]]) -> list[tuple[str, str]]:
-    """Edges that no path over a third node explains."""
-    return [(source, target) for target, sources in depends.items() for source in sorted(sources)
-            if not any(source in depends.get(middle, ()) for middle in sources - {source})]
+    found = set()
+    for name, source in known.items():
+        stops = [other.register_hook(torch.zeros_like) for n, other in known.items() if n != name]
+        grad, = torch.autograd.grad(probe, source, retain_graph=True, allow_unused=True)
+        for stop in stops:
+            stop.remove()
+        if grad is not None and grad.abs().max() > 0:
+            found.add(name)
+    return found
 
 
 def mermaid(edges: list[tuple[str, str]], direction: str = "LR") -> str:
