@@ -3,6 +3,8 @@ import numpy as np
 
 from reidlab.evaluation.attribution import Attribution
 from reidlab.plots.attention import shared_out
+from reidlab.plots.bars import bars
+from reidlab.plots.heatmaps import matrices
 from reidlab.plots.people import ranked
 
 TEXT = "a bag of $x_$"
@@ -21,3 +23,21 @@ def test_a_word_and_a_title_with_dollar_signs_are_drawn_as_text_too(tmp_path):
     fig.savefig(tmp_path / "shared.png")
     words = [t.get_text() for axis in fig.axes for t in axis.get_yticklabels()]
     assert TEXT in words and fig._suptitle.get_text() == TEXT
+
+
+def test_a_negative_value_makes_the_scale_of_matrices_diverge_and_no_zero_has_a_sign():
+    values = {"a": np.array([[0.5, -0.001], [0.0, -0.5]]), "b": np.ones((2, 2))}
+    axes = matrices(values, rows="row", columns="column", most=1.0).axes[:2]
+    for axis in axes:  # one scale for both, 0 in its light middle
+        image, = axis.images
+        assert (image.norm.vmin, image.norm.vmax) == (-1.0, 1.0)
+        middle = image.cmap(image.norm(0.0))[:3]
+        assert min(middle) > 0.9 > max(min(image.cmap(image.norm(v))[:3]) for v in (-1.0, 1.0))
+    assert [text.get_text() for text in axes[0].texts] == ["0.50", "0.00", "0.00", "-0.50"]
+    image, = matrices({"b": values["b"]}, rows="row", columns="column").axes[0].images
+    assert image.norm.vmin == 0.0
+
+
+def test_a_bar_carries_its_number_without_an_exponent():
+    axis = bars({"a": {"x": 100.0, "y": 99.2, "z": 0.0}}, y="percent").axes[0]
+    assert [text.get_text() for text in axis.texts] == ["100", "99", "", "0"]

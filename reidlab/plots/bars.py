@@ -32,8 +32,7 @@ def bars(found: dict[str, dict[str, float]], *, y: str, log: bool = False,
         drawing = axis.bar(place, heights, width * 0.92, label=name, edgecolor="white",
                            hatch=("", "//", "..", "xx")[k % 4])
         if len(found) * len(parts) <= MOST_NUMBERS:
-            axis.bar_label(drawing, [f"{height:.2g}" if height else "" for height in heights],
-                           fontsize=7, padding=1)
+            axis.bar_label(drawing, [_said(height) for height in heights], fontsize=7, padding=1)
         for x, height in zip(place, heights, strict=True):
             if height == 0:
                 axis.text(x, floor, "0", ha="center", va="bottom", fontsize=8)
@@ -47,3 +46,8 @@ def bars(found: dict[str, dict[str, float]], *, y: str, log: bool = False,
     if len(found) > 1:
         fig.legend(loc="outside upper center", ncols=min(len(found), 3), fontsize=9)
     return fig
+
+
+def _said(height: float) -> str:
+    """Two digits, three from 100 on; nothing for a zero, which is written at the floor."""
+    return f"{height:.{2 if height < 99.5 else 3}g}" if height else ""

@@ -42,6 +42,8 @@ def test_the_corrected_sides_meet_in_losses_only():
 def test_the_fusion_of_the_notes_ends_nowhere_and_their_gate_mixes():
     found = flow(preset("attention", "tiny"))
     assert not [b for a, b in found.edges if a in ("fused vector", "fusion weights")]
+    assert {a for a, b in found.edges if b == "fused vector"} == {  # and no caption at once
+        "identity vector", "identity text vector"}
     assert {("gate", "identity feature"), ("image tokens", "identity feature")} <= set(found.edges)
     projection = flow(preset("projection", "tiny")).edges
     assert ("fusion weights", "fused vector") in projection  # attention-gated fusion uses its gate

@@ -3,6 +3,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from reidlab.errors import ReidlabError
 from reidlab.evaluation.dependence import dependence, permutation_level
 from reidlab.losses.decoupling import (
     cka,
@@ -184,3 +185,8 @@ def test_the_level_by_chance_is_that_of_cka_with_one_set_reordered():
             for _ in range(20)]
     assert permutation_level(x, y, draws=20) == pytest.approx(
         torch.stack(slow).quantile(0.95).item(), rel=1e-6)
+
+
+def test_no_level_by_chance_of_three_samples():
+    with pytest.raises(ReidlabError, match="at least 4 samples"):
+        permutation_level(draw(n=3), draw(n=3, seed=1))
