@@ -63,6 +63,8 @@ def test_stored_without_outputs_with_a_kernel_and_short_cells(file):
         if cell.cell_type == "code":
             assert not cell.outputs and cell.execution_count is None
             assert cell.id == "imports" or cell.source.count("\n") < 15, cell.id
+            last = cell.source.rstrip().splitlines()[-1]
+            assert not last.startswith("check(") or last.endswith(";"), cell.id  # no stray True
             for node in ast.walk(ast.parse(cell.source)):  # no class, and no long function
                 assert not isinstance(node, ast.ClassDef), cell.id
                 assert not isinstance(node, ast.FunctionDef) or (
