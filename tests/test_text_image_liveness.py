@@ -28,6 +28,7 @@ ELSEWHERE = {  # fields whose effect another test shows, or that only other mach
     "heads.erasure": "tests/models/test_concept_erasure.py",
     "heads.erasure_kept": "tests/models/test_concept_erasure.py",
     "scoring.cloth_weight": "tests/evaluation/test_studies.py",
+    "scoring.mirror": "tests/evaluation/test_probes_and_protocols.py",
     "scoring.rerank": "tests/evaluation/test_reranking.py",
     "scoring.itm_weight": "tests/evaluation/test_reranking.py",
 }

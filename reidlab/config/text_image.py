@@ -177,6 +177,7 @@ class Scoring:
     # best hits that the ITM head sorts again, where there is one
     rerank: int = limited(10, 1, 10_000)
     itm_weight: float = limited(1.0, 0, 1000)  # of the ITM head's probability against their score
+    mirror: bool = False             # average a picture's vectors with its mirror image's
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from reidlab.config import TextImageExperiment
+from reidlab.config.text_image import Scoring
 from reidlab.data.caption_parser import parse_caption
 from reidlab.data.loading import load_split
 from reidlab.data.packing import pack
@@ -70,8 +71,9 @@ class Searcher:
             files = pictures_in(Path(gallery))
             self.images, self.paths = pack(files, size), [str(f) for f in files]
             self.pids = [-1] * len(files)
-        self._identity, self._cloth, _ = embed_images(self.model, self.images,
-                                                      range(len(self.paths)))
+        self.mirror = experiment.scoring.mirror
+        self._identity, self._cloth, _ = embed_images(
+            self.model, self.images, range(len(self.paths)), mirror=self.mirror)
 
     def find(self, text: str, k: int = 10, cloth_weight: float | None = None) -> list[Hit]:
         """The `k` pictures that fit a description best; see `search`."""
@@ -87,7 +89,7 @@ class Searcher:
     def explain(self, hit: Hit, text: str) -> dict[str, Attribution]:
         """Which word and which patch the two parts of a hit's score come from; λ is not in it."""
         said = dict(zip(SIDES, halves(text), strict=True))
-        return {side: attribute(self.model, hit.image, words, side)
+        return {side: attribute(self.model, hit.image, words, side, self.mirror)
                 for side, words in said.items() if words}
 
 
@@ -136,18 +138,19 @@ def rows_of_people(split: Split, people: int = 4, pictures: int = 12) -> list[li
     return [[split.images[k] for k in np.flatnonzero(pids == pid)[:pictures]] for pid in chosen]
 
 
-def ranked_examples(model, split: Split, count: int = 5, hits: int = 8,
-                    cloth_weight: float = 1.0) -> list[dict]:
-    """Evenly spaced captions of a split with their best hits among people in the described clothes.
+def ranked_examples(model, split: Split, scoring: Scoring, count: int = 5, hits: int = 8
+                    ) -> list[dict]:
+    """Evenly spaced captions of a split with their best hits among people in the described clothes,
+    as `scoring` of the run ranks them.
 
     Returns:
         ``[{"text": caption, "hits": [(picture, score, is the right person), …]}, …]``.
     """
     keep = np.flatnonzero(query_outfit_mask(split.records))
-    found = embed(model, split, pictures=keep)
+    found = embed(model, split, pictures=keep, mirror=scoring.mirror)
     queries = np.linspace(0, len(found.picture) - 1, count).astype(int)
     similarity = (found.id_text[queries] @ found.id_image.T
-                  + cloth_weight * found.cloth_text[queries] @ found.cloth_image.T)
+                  + scoring.cloth_weight * found.cloth_text[queries] @ found.cloth_image.T)
     examples = []
     for q, row in zip(queries, similarity, strict=True):
         record = found.records[found.picture[q]]

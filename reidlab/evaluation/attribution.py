@@ -57,7 +57,7 @@ class Attribution:
 
 
 @torch.inference_mode()
-def attribute(model, image: np.ndarray, text: str, side: str) -> Attribution:
+def attribute(model, image: np.ndarray, text: str, side: str, mirror: bool = False) -> Attribution:
     """Share out the score of one picture with one description.
 
     Args:
@@ -65,6 +65,8 @@ def attribute(model, image: np.ndarray, text: str, side: str) -> Attribution:
         image: (H, W, 3) uint8.
         text: what is said of that side.
         side: ``identity`` or ``cloth``.
+        mirror: the score is of the mean vector of the picture and its mirror image; what a patch
+            adds in the mirror image is laid where it is in the picture.
 
     Raises:
         ReidlabError: unknown side, empty text, or a design whose score is no such sum.
@@ -80,27 +82,38 @@ def attribute(model, image: np.ndarray, text: str, side: str) -> Attribution:
         raise ReidlabError("only designs with query pooling, linear heads and mean-pooled text "
                            "have scores that are sums over words and patches; use corrected")
     with evaluating(model):
-        return _credit(model, heads, image, text, side)
+        return _credit(model, heads, image, text, side, mirror)
 
 
-def _credit(model, heads: LinearHeads, image: np.ndarray, text: str, side: str) -> Attribution:
-    tokens = model.visual_encoder(to_tensor(image[None]).to(model.visual_encoder.device)
-                                  ).last_hidden_state
-    patches = _picture_shares(model, tokens, heads, side)                       # (N, E)
+def _credit(model, heads: LinearHeads, image: np.ndarray, text: str, side: str, mirror: bool
+            ) -> Attribution:
+    pixels, patch = to_tensor(image[None]), model.visual_encoder.config.patch_size
+    grid = (image.shape[0] // patch, image.shape[1] // patch)
+    patches = _picture_shares(model, pixels, heads, side)                       # (N, E)
+    if mirror:
+        patches = patches + _turned(_picture_shares(model, pixels.flip(-1), heads, side), grid)
+        patches = patches / patches.sum(dim=0).norm()
     states, mask = model.text_encoder.states([text])
     states = states[0][mask[0] > 0]
     even = torch.full_like(states[:, 0], 1 / len(states))
     words = _through(heads.text_head, states / len(states), even)               # (L, E)
     ids = model.text_encoder.tokens.ids(text)
-    encoder = model.visual_encoder.config
     return Attribution(
         words=model.text_encoder.tokens.tokenizer.convert_ids_to_tokens(ids),
         pairs=((words / words.sum(dim=0).norm()) @ patches.T).float().cpu().numpy(),
-        grid=(image.shape[0] // encoder.patch_size, image.shape[1] // encoder.patch_size))
+        grid=grid)
 
 
-def _picture_shares(model, tokens: Tensor, heads: LinearHeads, side: str) -> Tensor:
-    """(1, N, D) → (N, E), whose sum over N is the unit-norm vector."""
+def _turned(shares: Tensor, grid: tuple[int, int]) -> Tensor:
+    """(N, E) of a mirror image, each patch laid where it is in the picture; CLS stays first."""
+    patches = shares[1:].unflatten(0, grid).flip(1).flatten(0, 1)
+    return torch.cat([shares[:1], patches])
+
+
+def _picture_shares(model, pixels: Tensor, heads: LinearHeads, side: str) -> Tensor:
+    """(1, 3, H, W) → (N, E), whose sum over N is the unit-norm vector."""
+    encoder = model.visual_encoder
+    tokens = encoder(pixels.to(encoder.device)).last_hidden_state               # (1, N, D)
     pooled, weights = _pooled_shares(getattr(model.disentangle, side), tokens)
     shares = _through(heads.image_head, pooled, weights)
     shares = shares / shares.sum(dim=0).norm()

@@ -59,7 +59,8 @@ def refuse_another_task(model) -> None:
 
 
 @torch.inference_mode()
-def embed(model, split: Split, batch_size: int = 256, pictures=None) -> Embeddings:
+def embed(model, split: Split, batch_size: int = 256, pictures=None,
+          mirror: bool = False) -> Embeddings:
     """Embeddings of a split by a model at rest.
 
     Args:
@@ -67,6 +68,7 @@ def embed(model, split: Split, batch_size: int = 256, pictures=None) -> Embeddin
         split: what to embed.
         batch_size: pictures or captions at a time.
         pictures: indices to embed; None takes all.
+        mirror: average a picture's vectors with those of its mirror image.
 
     Raises:
         ReidlabError: a model of the other task.
@@ -75,7 +77,8 @@ def embed(model, split: Split, batch_size: int = 256, pictures=None) -> Embeddin
     with evaluating(model):
         chosen = range(len(split.records)) if pictures is None else [int(k) for k in pictures]
         records = [split.records[k] for k in chosen]
-        id_image, cloth_image, tokens = embed_images(model, split.images, chosen, batch_size)
+        id_image, cloth_image, tokens = embed_images(model, split.images, chosen, batch_size,
+                                                     mirror)
         where = [(k, c) for k, r in enumerate(records) for c in range(len(r.captions))]
         id_text, cloth_text = (
             embed_texts(model, [getattr(records[k], side)[c] for k, c in where], heads, batch_size)
@@ -87,23 +90,30 @@ def embed(model, split: Split, batch_size: int = 256, pictures=None) -> Embeddin
 
 
 @torch.inference_mode()
-def embed_images(model, images: np.ndarray, chosen, batch_size: int = 256):
+def embed_images(model, images: np.ndarray, chosen, batch_size: int = 256, mirror: bool = False):
     """Identity and clothing vectors, (n, E) each, and mean tokens, (n, D), of chosen pictures, by
-    a model at rest."""
+    a model at rest; with `mirror` each is the mean over a picture and its mirror image."""
     device = next(model.parameters()).device
     chosen = list(chosen)
-    identity: list[Tensor] = []
-    cloth: list[Tensor] = []
-    tokens: list[Tensor] = []
+    found: list[tuple[Tensor, ...]] = []
     with evaluating(model):
         for k in range(0, len(chosen), batch_size):
-            parts, seen = model.image_features(
-                to_tensor(images[chosen[k : k + batch_size]]).to(device)
-            )
-            tokens.append(seen.mean(dim=1).float().cpu())
-            for found, vectors in zip((identity, cloth), model.embed(parts), strict=True):
-                found.append(vectors.float().cpu())
-    return tuple(torch.cat(rows).numpy() for rows in (identity, cloth, tokens))
+            image = to_tensor(images[chosen[k : k + batch_size]]).to(device)
+            identity, cloth, tokens = _vectors(model, image)
+            if mirror:
+                other = _vectors(model, image.flip(-1))
+                identity = torch.nn.functional.normalize(identity + other[0], dim=-1)
+                cloth = torch.nn.functional.normalize(cloth + other[1], dim=-1)
+                tokens = (tokens + other[2]) / 2
+            found.append((identity.cpu(), cloth.cpu(), tokens.cpu()))
+    return tuple(torch.cat(rows).numpy() for rows in zip(*found, strict=True))
+
+
+def _vectors(model, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Identity and clothing vectors and mean tokens of (B, 3, H, W) pictures, as float32."""
+    parts, tokens = model.image_features(image)
+    identity, cloth = model.embed(parts)
+    return identity.float(), cloth.float(), tokens.mean(dim=1).float()
 
 
 @torch.inference_mode()

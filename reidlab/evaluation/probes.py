@@ -1,6 +1,8 @@
 """What a frozen vector gives away: probes for every factor, against chance and a null.
 
-Probes are scikit-learn's, so that measured leakage does not depend on our own optimiser.
+Probes are scikit-learn's, so that measured leakage does not depend on our own optimiser. They are
+fitted by one thread of BLAS: on matrices this small a second one gains nothing, and where another
+process has its core, the two wait for each other by spinning and take seven times as long.
 """
 import warnings
 from typing import cast
@@ -11,6 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 from reidlab.errors import ReidlabError
 from reidlab.evaluation.embeddings import Embeddings
@@ -49,7 +52,7 @@ def probe(train_features, train_labels, test_features, test_labels, *, kind: str
         raise ReidlabError(f"no probe: {reason}")
     model = (LogisticRegression(solver="newton-cg", C=0.1) if kind == "logistic"
              else MLPClassifier((64,), max_iter=60, early_stopping=True, random_state=seed))
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), threadpool_limits(1, "blas"):
         warnings.simplefilter("ignore", ConvergenceWarning)
         fitted = make_pipeline(StandardScaler(), model).fit(train_features, train_labels)
     predicted = fitted.predict(test_features)

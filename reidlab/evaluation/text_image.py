@@ -159,11 +159,12 @@ def text_image_scores(experiment: TextImageExperiment, model, data: TextImageDat
     The checkpoint was chosen on val; probes are fitted on val people and judged, like every
     table, on test people.
     """
-    val, test = embed(model, data.val), embed(model, data.test)
-    weight = experiment.scoring.cloth_weight
+    mirror, weight = experiment.scoring.mirror, experiment.scoring.cloth_weight
+    val, test = (embed(model, split, mirror=mirror) for split in (data.val, data.test))
     found: dict[str, Any] = {
         "protocol": {
             "score": f"cos(id) + {weight:g} * cos(cloth)", "similarity": "float32 cosine",
+            "pictures": "averaged with their mirror images" if mirror else "as they are",
             "ties": "a tied non-match counts first", "checkpoint": "best mAP on val",
             "same_clothes": "query: id and cloth caption; gallery: one outfit a person",
             "clothes_changing": "query: id caption or picture; gallery: the person's other outfits",

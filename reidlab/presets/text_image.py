@@ -121,6 +121,7 @@ def tiny(experiment: TextImageExperiment) -> TextImageExperiment:
         text=replace(experiment.text, pretrained="reidlab:bert", dim=128, layers=1, heads=4,
                      activation="relu", dropout=0.0),
         data=replace(experiment.data, jitter=0.1, crop_padding=2),
+        scoring=replace(experiment.scoring, mirror=True),
         training=replace(experiment.training, optimizer="adamw", lr=lr, weight_decay=0.05,
                          warmup=100, max_grad_norm=1.0, final_lr=1e-5, batch_size=64, epochs=30,
                          batches_per_epoch=22, monitor_every=22, validate_every=15),

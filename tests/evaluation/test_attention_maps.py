@@ -12,7 +12,8 @@ from reidlab.evaluation.attention_maps import (
     on_patches,
     rollout,
 )
-from reidlab.evaluation.attribution import attribute
+from reidlab.evaluation.attribution import SIDES, attribute
+from reidlab.evaluation.embeddings import embed_images, embed_texts
 from reidlab.synthetic.world import World
 from reidlab.tasks import build, load
 from tests.conftest import mini
@@ -142,6 +143,19 @@ def test_the_erasure_is_part_of_what_is_shared_out(run, people):
         score = (model.encode_image(to_tensor(person.image[None]))[0]
                  @ model.encode_text(person.id_caption)).item()
     assert after == pytest.approx(score, abs=1e-5) and after != before
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_a_mirrored_score_is_shared_out_where_the_patches_are(run, people, side):
+    model, image, said = load(run), people[0].image, "a tall man in a red coat"
+    there = attribute(model, image, said, side, mirror=True)
+    turned = attribute(model, image[:, ::-1].copy(), said, side, mirror=True)
+    assert np.allclose(there.patches(), turned.patches()[:, ::-1], atol=1e-6)
+    assert abs(there.patches() - there.patches()[:, ::-1]).max() > 1e-4
+    vectors = dict(zip(SIDES, embed_images(model, image[None], [0], mirror=True)[:2], strict=True))
+    heads = {"identity": model.id_heads, "cloth": model.cloth_heads}[side]
+    asked = embed_texts(model, [said], heads)[0]
+    assert there.score == pytest.approx((vectors[side][0] @ asked).item(), abs=1e-5)
 
 
 def test_what_cannot_be_shared_out_is_refused(run, data, people):

@@ -3,16 +3,19 @@ import numpy as np
 import pytest
 import torch
 
-from reidlab.data.records import Record
+from reidlab.data.records import Record, Split
+from reidlab.engine.search import Searcher, halves, ranked_examples
 from reidlab.evaluation.dependence import dependence, permutation_level
-from reidlab.evaluation.embeddings import Embeddings, embed
+from reidlab.evaluation.embeddings import Embeddings, embed, embed_texts
 from reidlab.evaluation.probes import probe
 from reidlab.evaluation.text_image import (
     nearest_centroid_accuracy,
     query_outfit_mask,
     same_outfit_at_1,
     tables,
+    text_image_scores,
 )
+from reidlab.runs.folder import RunFolder
 from reidlab.tasks import load
 
 RNG = np.random.default_rng(0)
@@ -155,6 +158,47 @@ def test_embedding_puts_the_model_back_and_equals_encode(run, data):
         text = model.encode_text([r.id_captions[0] for r in data.test.records[:5]]).numpy()
     assert np.allclose(found.id_image[:5], image, atol=1e-5)
     assert np.allclose(found.id_text[:5], text, atol=1e-5)
+
+
+def test_a_mirrored_embedding_is_the_mean_over_a_picture_and_its_mirror_image(run, data):
+    model = load(run)
+    few = Split(data.test.records[:30], data.test.images[:30])
+    turned = Split(few.records, few.images[:, :, ::-1].copy())
+    plain, other = embed(model, few), embed(model, turned)
+    both = embed(model, few, mirror=True)
+    for side in ("id_image", "cloth_image"):
+        mean = getattr(plain, side) + getattr(other, side)
+        mean /= np.linalg.norm(mean, axis=1, keepdims=True)
+        assert np.allclose(getattr(both, side), mean, atol=1e-5)
+        assert not np.allclose(getattr(plain, side), mean, atol=1e-3)
+        assert np.allclose(getattr(embed(model, turned, mirror=True), side), mean, atol=1e-5)
+    assert np.allclose(both.tokens, (plain.tokens + other.tokens) / 2, atol=1e-5)
+    assert np.array_equal(both.id_text, plain.id_text)
+
+
+@pytest.mark.parametrize("mirror", [True, False])
+def test_reports_searches_and_examples_read_pictures_as_scoring_says(run, data, tmp_path, mirror):
+    import json
+    import shutil
+    folder = shutil.copytree(run, tmp_path / "run")
+    config = json.loads((folder / "config.json").read_text())
+    config["experiment"]["scoring"]["mirror"] = mirror
+    (folder / "config.json").write_text(json.dumps(config))
+    experiment, model = RunFolder(folder).experiment(), load(folder)
+    found = embed(model, data.test, mirror=mirror)
+    report = text_image_scores(experiment, model, data)
+    assert report["tables"]["test"] == tables(found, 1.0)
+    assert report["protocol"]["pictures"] == (
+        "averaged with their mirror images" if mirror else "as they are")
+    said = "a tall man with red hair"  # nothing of clothes
+    asked = embed_texts(model, [halves(said)[0]], model.id_heads)[0]
+    assert Searcher(folder).find(said, k=1)[0].score == pytest.approx(
+        (found.id_image @ asked).max(), abs=1e-4)
+    keep = query_outfit_mask(found.records)
+    score = found.id_text[0] @ found.id_image[keep].T + found.cloth_text[0] @ found.cloth_image[
+        keep].T
+    shown = ranked_examples(model, data.test, experiment.scoring, count=1, hits=1)[0]["hits"][0]
+    assert shown[1] == pytest.approx(score.max(), abs=1e-4)
 
 
 @pytest.mark.covers("R11", "R12")
