@@ -20,7 +20,7 @@ from reidlab.encoders.bert import read_tokenizer, train_tokenizer
 from reidlab.encoders.pretrained import load_pretrained
 from reidlab.evaluation import summary
 from reidlab.evaluation.dependence import dependence
-from reidlab.evaluation.embeddings import embed
+from reidlab.evaluation.embeddings import embed, embed_images, embed_texts
 from reidlab.evaluation.ranking import retrieval_metrics
 from reidlab.evaluation.text_image import (
     score_same_clothes,
@@ -176,17 +176,19 @@ class TextImageTraining:
         """Fit the erasure, where the model has one, on training pictures."""
         if not self.experiment.heads.concept_erasure:
             return {}
-        erasure, count = cast(ConceptEraser, model.concept_eraser), len(self.data.train.records)
+        erasure, train = cast(ConceptEraser, model.concept_eraser), self.data.train
         erasure.reset()
-        found = embed(model, self.data.train, pictures=range(0, count, -(-count // most)))
-        first = np.flatnonzero(found.caption == 0)  # one caption a picture, in picture order
-        identity = torch.from_numpy(found.id_image)
+        chosen = range(0, len(train.records), -(-len(train.records) // most))
+        identity = torch.from_numpy(embed_images(model, train.images, chosen)[0])
+        records = [train.records[k] for k in chosen]
         if self.by_outfits:
             erased = erasure.fit_sparing(
-                identity, torch.from_numpy(found.pids), torch.from_numpy(found.outfits),
-                self.experiment.heads.erasure_kept)
+                identity, *(torch.tensor([getattr(r, name) for r in records])
+                            for name in ("pid", "outfit")), self.experiment.heads.erasure_kept)
         else:
-            erased = erasure.fit(identity, torch.from_numpy(found.cloth_text[first]))
+            said = [r.cloth_captions[0] for r in records]
+            erased = erasure.fit(identity, torch.from_numpy(
+                embed_texts(model, said, model.cloth_heads)))
         return {"concept_erasure/directions": erased}
 
 

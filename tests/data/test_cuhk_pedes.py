@@ -1,5 +1,6 @@
 """Export, read, train; and every way an annotation can be wrong."""
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -13,12 +14,18 @@ from reidlab.errors import MissingPath, ReidlabError
 from tests.conftest import mini
 
 
-@pytest.fixture
-def exported(data, tmp_path):
-    folder = tmp_path / "cuhk"
+@pytest.fixture(scope="module")
+def original(data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("exported") / "cuhk"
     count = export(data, folder)
     assert count == 576 + 144 + 144
     return folder
+
+
+@pytest.fixture
+def exported(original, tmp_path):
+    """A copy that a test may damage."""
+    return shutil.copytree(original, tmp_path / "cuhk")
 
 
 def rewrite(folder, change):
