@@ -3,7 +3,6 @@ import logging
 from pathlib import Path
 from typing import cast
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import nn
@@ -183,8 +182,8 @@ class TextImageTraining:
         records = [train.records[k] for k in chosen]
         if self.by_outfits:
             erased = erasure.fit_sparing(
-                identity, *(torch.tensor([getattr(r, name) for r in records])
-                            for name in ("pid", "outfit")), self.experiment.heads.erasure_kept)
+                identity, torch.tensor([r.pid for r in records]),
+                torch.tensor([r.outfit for r in records]), self.experiment.heads.erasure_kept)
         else:
             said = [r.cloth_captions[0] for r in records]
             erased = erasure.fit(identity, torch.from_numpy(
