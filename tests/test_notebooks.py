@@ -146,6 +146,16 @@ def test_every_other_notebook_runs_and_its_claims_hold_again(file, tmp_path, cac
         re.findall(r'save_figure\(\w+, "(\w+)"', code))
 
 
+@pytest.mark.parametrize("file", NOTEBOOKS, ids=lambda f: f.stem)
+def test_a_chapter_asks_three_exercises_and_ends_with_three_takeaways(file):
+    cells = nbformat.read(file, as_version=4).cells
+    asked = ["predict", "implement", "experiment"]
+    assert [cell.id for cell in cells if cell.id in asked] == asked
+    last = next(cell.source for cell in cells if cell.id == "next")
+    away = last[last.index("## Take away"):last.index("## Where this lives")]
+    assert re.findall(r"^(\d)\. ", away, flags=re.M) == ["1", "2", "3"]
+
+
 EXERCISES = [(file, cell.id, re.search(r"<summary>Solution</summary>\s+`(\w+) = (.+?)`",
                                        notebook.cells[place - 1].source))
              for file in NOTEBOOKS for notebook in [nbformat.read(file, as_version=4)]
