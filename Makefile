@@ -12,7 +12,7 @@ PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile \
        --constraint constraints.txt
 
-.PHONY: run test fast browser campaign figures lab clean
+.PHONY: run test fast browser campaign figures book lab clean
 
 run: .venv/ready
 	$(BIN)/python -m reidlab run notebooks/13_full_training.ipynb
@@ -34,6 +34,11 @@ campaign: .venv/ready-test
 # The one command that changes the committed figures, tables and checks: look at them, commit them.
 figures: .venv/ready
 	REIDLAB_FIGURES="$(CURDIR)/figures" $(BIN)/python -m reidlab run notebooks/*.ipynb
+
+# Chapters, documents and the API as one site, runs/book/README.html; broken links are errors.
+book: .venv/ready-test .venv/ready-book
+	$(BIN)/sphinx-build -q -W --keep-going -c docs/book -d runs/doctrees -b html . runs/book
+	$(BIN)/python -m pytest tests/test_book.py
 
 lab: .venv/ready-lab
 	$(BIN)/jupyter lab notebooks/00_start_here.ipynb

@@ -24,7 +24,8 @@ def dependence(x: Tensor, y: Tensor) -> dict[str, float]:
 
     Returns:
         ``hsic`` and ``cka`` (unbiased, Gaussian kernels), ``cka_linear`` (unbiased) and, between
-        vectors of one width, ``abs_cosine`` (mean |cos| of paired rows; blind to rotation).
+        vectors of one width, ``abs_cosine`` (mean absolute cosine of paired rows; blind to
+        rotation).
     """
     x, y = x.double(), y.double()
     kx, ky = rbf_kernel(x), rbf_kernel(y)
