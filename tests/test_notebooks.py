@@ -182,6 +182,7 @@ def test_the_solution_of_an_exercise_passes_its_checker_and_the_empty_answer_doe
     assert said == ["not yet", "right"]
 
 
+@pytest.mark.slow
 def test_a_figure_made_without_pyplot_is_shown_where_a_cell_ends_in_it(tmp_path):
     """It was a line of text, ``<Figure size …>``, in every notebook."""
     cell = ("from reidlab.notebook import check\nfrom reidlab.plots.style import figure\n"

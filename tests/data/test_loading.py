@@ -74,6 +74,7 @@ def test_a_batch_brings_each_person_in_several_outfits(data):
     assert batch.is_matched.all() and (batch.outfit == batch.cloth_outfit).all()
 
 
+@pytest.mark.slow
 @pytest.mark.covers("R2")
 def test_half_of_the_rows_carry_clothes_of_another_training_person(data):
     batches = Batches(data.train, mini("attention"))

@@ -35,6 +35,7 @@ def test_the_log_has_every_loss_and_the_dependence_of_raw_features(run):
     assert [r["step"] for r in log if "val/mAP" in r] == [8, 12]
 
 
+@pytest.mark.slow
 @pytest.mark.covers("R6", "R10")
 def test_as_written_logs_eight_losses_the_gate_and_the_ramp(tmp_path, data):
     train(mini("attention", training__epochs=2), tmp_path / "run", quiet=True)
@@ -81,6 +82,7 @@ def test_every_visible_infrared_design_trains_is_watched_and_is_scored(tmp_path,
     assert report["view_similarity"] is None if one_view else 0 <= report["view_similarity"] <= 1
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_run(run, tmp_path):
     train(mini(), tmp_path / "again", quiet=True)
     assert rows(tmp_path / "again") == rows(run)

@@ -23,6 +23,7 @@ def test_means_are_over_the_steps_of_the_epoch():
     assert meters.line(313) == "Epoch 2/80, Batch 1/312, Total: 7.0000, InfoNCE: 4.0000"
 
 
+@pytest.mark.slow
 def test_the_design_of_note_001_logs_its_eight_meters(tmp_path, caplog, cache):
     experiment = mini("projection", training__epochs=1, training__batches_per_epoch=4,
                       training__monitor_every=2)

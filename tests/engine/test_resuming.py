@@ -56,6 +56,7 @@ def test_killed_at_ten_random_moments_and_resumed_is_the_same_run(run, tmp_path)
     assert ours["tables"] == theirs["tables"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["corrected", "attention", "embednet_corrected"])
 def test_stopped_and_resumed_is_the_same_run(tmp_path, data, name):
     short = mini(name, training__epochs=2, training__checkpoint_every=100)
@@ -176,6 +177,7 @@ def test_the_lock_of_a_run_killed_after_its_report_is_cleared_away(tmp_path, dat
     assert not (folder / "lock").exists()
 
 
+@pytest.mark.slow
 def test_a_refused_start_leaves_nothing_and_does_not_block_the_corrected_command(tmp_path, data):
     folder = tmp_path / "run"
     with pytest.raises(ReidlabError, match="needs .* people"):

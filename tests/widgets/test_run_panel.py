@@ -117,6 +117,7 @@ def test_attaching_watches_another_run_and_never_starts_a_second_writer(tmp_path
         run.release()
 
 
+@pytest.mark.slow
 def test_what_a_failed_run_said_last_is_shown(tmp_path):
     folder = tmp_path / "run"
     folder.mkdir()
