@@ -2,10 +2,14 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from accelerate import Accelerator
 
+from reidlab.evaluation.embeddings import embed
 from reidlab.evaluation.probes import probe
 from reidlab.models.concept_erasure import ConceptEraser
+from reidlab.runs.folder import RunFolder
 from reidlab.tasks import build
+from reidlab.tasks.text_image import TextImageTraining
 from tests.conftest import mini
 
 
@@ -151,3 +155,22 @@ def test_a_run_can_erase_by_outfits(tmp_path, cache):
     from tests.engine.conftest import rows
     train(mini(heads__erasure="outfits", heads__erasure_kept=10), tmp_path / "run", quiet=True)
     assert rows(tmp_path / "run")[-1]["concept_erasure/directions"] == 246
+
+
+@pytest.mark.parametrize("form", ["captions", "outfits"])
+def test_a_run_fits_the_erasure_of_its_training_pictures(tmp_path, cache, form):
+    training = TextImageTraining(mini(heads__erasure=form, heads__erasure_kept=10),
+                                 RunFolder(tmp_path / "run"), Accelerator(cpu=True))
+    model = training.model
+    training.fit_concept_eraser(model)
+    fitted = model.concept_eraser.projection.clone()
+    model.concept_eraser.reset()
+    found, by_hand = embed(model, training.data.train), ConceptEraser(fitted.shape[0])
+    identity = torch.from_numpy(found.id_image)
+    if form == "outfits":
+        by_hand.fit_sparing(identity, torch.from_numpy(found.pids),
+                            torch.from_numpy(found.outfits), 10)
+    else:
+        by_hand.fit(identity, torch.from_numpy(found.cloth_text[found.caption == 0]))
+    assert not torch.allclose(fitted, torch.eye(len(fitted)), atol=1e-2)
+    assert torch.allclose(fitted, by_hand.projection, rtol=1e-3, atol=1e-4)
