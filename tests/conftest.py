@@ -1,6 +1,8 @@
 """Shared small things: a mini experiment, its data, and one trained run."""
 import os
+import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -11,6 +13,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # a core for each worker and for what i
 
 from reidlab.data.loading import load_text_image  # noqa: E402
 from reidlab.presets import preset  # noqa: E402
+from tests.warm import Warm  # noqa: E402
 
 MINI = {"data.people": 48, "data.val_people": 12, "data.test_people": 12,
         "training.epochs": 3, "training.batches_per_epoch": 4, "training.batch_size": 32,
@@ -49,3 +52,11 @@ def run(tmp_path_factory, cache):
     folder = tmp_path_factory.mktemp("runs") / "mini"
     train(mini(), folder, quiet=True)
     return Path(folder)
+
+
+@pytest.fixture
+def warm(monkeypatch):
+    """Runs and kernels start in forked processes; see `tests.warm`."""
+    monkeypatch.setattr("reidlab.engine.launch.subprocess",
+                        SimpleNamespace(**vars(subprocess) | {"Popen": Warm}))
+    monkeypatch.setattr("jupyter_client.provisioning.local_provisioner.launch_kernel", Warm)

@@ -125,7 +125,8 @@ def test_seeds_and_designs_named_twice_are_refused(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.covers("R9", "D13", "L16")
-def test_a_comparison_trains_what_is_missing_and_writes_table_and_figure(tmp_path, cache):
+def test_a_comparison_trains_what_is_missing_and_writes_table_and_figure(
+        tmp_path, cache, warm):
     table = compare(["projection", "corrected"], [0, 1], tmp_path, changes=FIELDS, at_once=2)
     assert set(table["designs"]) == {"projection", "corrected"} and table["seeds"] == [0, 1]
     measured = set(table["designs"]["corrected"])
@@ -141,7 +142,7 @@ def test_a_comparison_trains_what_is_missing_and_writes_table_and_figure(tmp_pat
 
 @pytest.mark.slow
 @pytest.mark.covers("F10", "L12")
-def test_a_sweep_is_resumable_and_names_the_best_on_val(tmp_path, cache, capsys):
+def test_a_sweep_is_resumable_and_names_the_best_on_val(tmp_path, cache, capsys, warm):
     """Two of the four points are trained, two stand there finished."""
     grid = {"disentangle.heads": ["2", "4"], "loss.temperature": ["0.05", "0.1"]}
     for heads in (2, 4):
@@ -175,7 +176,7 @@ PAIRS = {
 
 @pytest.mark.slow
 @pytest.mark.covers("V10", "V28", "V14", "V31")
-def test_visible_infrared_designs_stand_in_a_table_of_their_own(tmp_path, cache):
+def test_visible_infrared_designs_stand_in_a_table_of_their_own(tmp_path, cache, warm):
     fields = {k.replace(".", "__"): v for k, v in PAIRS.items()}
     table = compare(["deen", "embednet", "embednet_corrected"], [0], tmp_path, changes=fields,
                     at_once=2)

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from reidlab.engine.launch import stop, train_all
+from reidlab.engine.train import train
 from reidlab.errors import ReidlabError
 from reidlab.runs.folder import RunFolder
 from tests.conftest import mini
@@ -21,7 +22,7 @@ def test_two_processes_give_the_losses_of_one(tmp_path):
     changes = dict(training__epochs=1, training__batches_per_epoch=5, training__validate_every=1,
                    training__lr=1e-4)
     one, two = tmp_path / "one", tmp_path / "two"
-    subprocess.run(command(one, **changes), check=True, capture_output=True)
+    train(mini(**changes), one, quiet=True)
     done = subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
          "-m", "--", *command(two, **changes)[2:]],
@@ -38,7 +39,7 @@ def test_two_processes_give_the_losses_of_one(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_stop_request_nobody_heard_is_void_and_a_stopped_run_is_not_done(tmp_path, cache):
+def test_a_stop_request_nobody_heard_is_void_and_a_stopped_run_is_not_done(tmp_path, cache, warm):
     """What a killed launcher leaves behind must not end the next attempt, nor pass for its end."""
     folder = tmp_path / "run"
     folder.mkdir()
