@@ -31,9 +31,9 @@ browser: .venv/ready-test .venv/ready-lab .venv/ready-browser
 campaign: .venv/ready-test
 	$(BIN)/python -m tests.campaign
 
-# The one command that changes the committed figures, tables and checks: look at them, commit them.
+# The one command that changes the committed outputs, figures, tables and checks: look at them.
 figures: .venv/ready
-	REIDLAB_FIGURES="$(CURDIR)/figures" $(BIN)/python -m reidlab run notebooks/*.ipynb
+	REIDLAB_FIGURES="$(CURDIR)/figures" $(BIN)/python -m reidlab run --store notebooks/*.ipynb
 
 # Chapters, documents and the API as one site, runs/book/README.html; broken links are errors.
 book: .venv/ready-test .venv/ready-book

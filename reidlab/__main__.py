@@ -99,6 +99,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--layout", default="cuhk-pedes", help=layouts)
     one = command("run", _run, "execute notebooks from a clean kernel and show their progress")
     path(one, "notebooks", nargs="+", metavar="NOTEBOOK")
+    one.add_argument("--store", action="store_true", help="keep the outputs in the files")
     one = command("bench", _bench, "what costs how much, as ratios within one run")
     one.add_argument("--rounds", type=int, default=7, help="turns of each comparison")
     command("doctor", _doctor, "what is installed, and which path is taken")
@@ -275,8 +276,7 @@ def _run(options):
     from reidlab.notebook_runner import execute
     failed, ran = "", []
     for name in options.notebooks:
-        failed = execute(Path(name))
-        if failed:
+        if failed := execute(Path(name), store=options.store):
             break
         ran.append(name)
     return {"notebooks": options.notebooks, "failed": failed}, failed or (

@@ -54,11 +54,18 @@ def check(claim: str, observed, relation: str, bound, folder: Path | str | None 
         f"<b>{'holds' if holds else 'does not hold'}</b></div>"))
     file = Path(folder or figures_folder()) / f"checks_{claim[1:].split('.')[0]}.json"
     known = read_json(file) if file.exists() else {}
-    known[claim] = {"relation": relation, "bound": bound, "holds": holds}
+    known[claim] = {"observed": _rounded(observed), "relation": relation, "bound": bound,
+                    "holds": holds}
     write_json(file, dict(sorted(known.items())))
     if not holds:
         raise AssertionError(f"{claim}: {observed} {relation} {bound} does not hold")
     return holds
+
+
+def _rounded(value):
+    """Six digits of a number, also of one in an array; anything else as it is."""
+    value = value.item() if hasattr(value, "item") else value
+    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 def _short(value) -> str:

@@ -1,6 +1,7 @@
 """Runs a notebook without a browser and shows what it says as it comes."""
 import os
 import sys
+from copy import deepcopy
 from pathlib import Path
 
 import nbformat
@@ -9,6 +10,7 @@ from nbclient.exceptions import CellExecutionError
 
 from reidlab.errors import MissingPath, ReidlabError
 from reidlab.files import usable, write_whole
+from reidlab.notebook_store import stored
 
 
 class _Shown(NotebookClient):
@@ -24,13 +26,15 @@ class _Shown(NotebookClient):
         return super().output(outs, msg, display_id, cell_index)
 
 
-def execute(path: Path, timeout: int = 3600, keep: Path | None = None) -> str:
+def execute(path: Path, timeout: int = 3600, keep: Path | None = None,
+            store: bool = False) -> str:
     """Run a notebook from a clean kernel in its own folder, without changing the file.
 
     Args:
         path: the notebook.
         timeout: seconds that a cell may take.
-        keep: file that the executed notebook is written to, outputs included.
+        keep: file that the executed notebook is written to, all outputs included.
+        store: put the outputs into the file itself once all cells have run; see `stored`.
 
     Returns:
         An empty string, or the cell and error that stopped it.
@@ -44,8 +48,9 @@ def execute(path: Path, timeout: int = 3600, keep: Path | None = None) -> str:
         notebook = nbformat.read(path, as_version=4)
     except Exception as fault:  # nbformat raises many kinds for damaged files
         raise ReidlabError(f"{path} is no readable notebook: {fault}") from fault
-    client = _Shown(notebook, timeout=timeout, kernel_name="python3",
-                    resources={"metadata": {"path": str(path.parent)}})
+    before = deepcopy(notebook)
+    client = _Shown(notebook, timeout=timeout, kernel_name="python3", record_timing=False,
+                    coalesce_streams=True, resources={"metadata": {"path": str(path.parent)}})
     try:
         client.execute(env=os.environ | {"PYDEVD_DISABLE_FILE_VALIDATION": "1",
                                          "REIDLAB_PROGRESS": "1" if sys.stdout.isatty() else "30"})
@@ -53,6 +58,12 @@ def execute(path: Path, timeout: int = 3600, keep: Path | None = None) -> str:
         return f"{path}: {fault.ename}: {fault.evalue}\n{fault}"
     finally:
         if keep is not None:
-            executed = nbformat.writes(client.nb).encode()
-            write_whole(keep, lambda out: out.write(executed))
+            _write(keep, client.nb)
+    if store:
+        _write(path, stored(before, client.nb))
     return ""
+
+
+def _write(path: Path, notebook: nbformat.NotebookNode) -> None:
+    text = nbformat.writes(notebook) + "\n"
+    write_whole(path, lambda out: out.write(text.encode()))

@@ -2,12 +2,12 @@
 import ast
 import json
 import re
-import resource
 import subprocess
 from pathlib import Path
 
 import nbformat
 import pytest
+import torch
 
 import reidlab.notebook
 from reidlab.engine.evaluate import markdown
@@ -17,6 +17,7 @@ from reidlab.notebook import check, shared_run
 from reidlab.notebook_runner import execute
 from reidlab.places import figures_folder
 from tests.conftest import MINI
+from tests.warm import Warm
 
 NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
 FINAL = next(f for f in NOTEBOOKS if f.stem.endswith("full_training"))
@@ -30,14 +31,46 @@ def written(tmp_path, monkeypatch):
     return tmp_path / "figures"
 
 
-def pictures_shown(executed: Path) -> int:
-    """Figures that the cells of an executed notebook show as pictures; none is a line of text."""
+SAVED = r'save_figure\(\w+, "(\w+)"'
+
+
+def code(cells) -> str:
+    """All code of a notebook."""
+    return "".join(cell.source for cell in cells if cell.cell_type == "code")
+
+
+def pictures_shown(cells) -> int:
+    """Figures that executed cells show as pictures; none is a line of text or a warning."""
     shown = 0
-    for cell in nbformat.read(executed, as_version=4).cells:
+    for cell in cells:
         for output in cell.get("outputs", []):
             assert "<Figure" not in json.dumps(output), cell.id
-            shown += bool({"image/png", "image/svg+xml"} & output.get("data", {}).keys())
+            assert "Warning" not in output.get("text", ""), (cell.id, output.text)
+            shown += "image/png" in output.get("data", {})
     return shown
+
+
+def pictures_made(cells) -> int:
+    """Figures that the cells save, and panels that they open."""
+    return len(re.findall(SAVED, code(cells))) + len(re.findall(r"^\w+\.show\(\)", code(cells),
+                                                                flags=re.M))
+
+
+def alike(fresh: dict, kept: dict) -> bool:
+    """Whether a claim holds as it did, by about the value that is stored.
+
+    Another machine may move a number by a quarter of itself, and by half of its distance to the
+    bound; what is no number is equal.
+    """
+    seen, stood, bound = fresh.pop("observed"), kept.pop("observed"), kept["bound"]
+    if isinstance(stood, float | int) and kept["relation"] != "==":
+        return fresh == kept and abs(seen - stood) <= 0.25 * abs(stood) + 0.5 * abs(stood - bound)
+    return fresh == kept and seen == stood
+
+
+def executed(folder: Path) -> list:
+    """Cells of the notebook that a test had executed there."""
+    return nbformat.read(folder / "executed.ipynb", as_version=4).cells
 
 
 def budget(notebook) -> int:
@@ -47,21 +80,14 @@ def budget(notebook) -> int:
     return int(number) * {"s": 1, "min": 60}[unit]
 
 
-def processor_seconds() -> float:
-    """Spent by processes that this one started and that have ended."""
-    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return spent.ru_utime + spent.ru_stime
-
-
 @pytest.mark.parametrize("file", NOTEBOOKS, ids=lambda f: f.stem)
-def test_stored_without_outputs_with_a_kernel_and_short_cells(file):
+def test_it_has_a_kernel_and_short_cells(file):
     notebook = nbformat.read(file, as_version=4)
     assert notebook.metadata.kernelspec.name == "python3" and budget(notebook) > 0
     ids = [cell.id for cell in notebook.cells]
     assert len(set(ids)) == len(ids) and all(re.fullmatch(r"[a-z-]+", i) for i in ids)
     for cell in notebook.cells:
         if cell.cell_type == "code":
-            assert not cell.outputs and cell.execution_count is None
             assert cell.id == "imports" or cell.source.count("\n") < 15, cell.id
             last = cell.source.rstrip().splitlines()[-1]
             assert not last.startswith("check(") or last.endswith(";"), cell.id  # no stray True
@@ -72,15 +98,13 @@ def test_stored_without_outputs_with_a_kernel_and_short_cells(file):
 
 
 @pytest.mark.parametrize("file", NOTEBOOKS, ids=lambda f: f.stem)
-def test_every_claim_has_one_check_and_every_figure_is_saved(file):
+def test_every_claim_has_one_check_and_every_figure_is_committed(file):
     cells = nbformat.read(file, as_version=4).cells
     prose = "".join(c.source for c in cells if c.cell_type == "markdown")
-    code = "".join(c.source for c in cells if c.cell_type == "code")
     claims = re.findall(r"\[(C\d+\.\d+)\]", prose)
-    assert sorted(claims) == sorted(re.findall(r'check\("(C\d+\.\d+)"', code))
-    shown = set(re.findall(r"figures/(\w+)\.svg", prose))
-    assert shown == set(re.findall(r'save_figure\(\w+, "(\w+)"', code))
-    for name in shown:  # committed, and traceable to this notebook
+    assert sorted(claims) == sorted(re.findall(r'check\("(C\d+\.\d+)"', code(cells)))
+    assert "](../figures/" not in prose  # the cell shows its picture; a copy could be another
+    for name in re.findall(SAVED, code(cells)):  # traceable to this notebook
         origin = json.loads((FIGURES / f"{name}.json").read_text())
         assert origin["notebook"] == file.stem and (FIGURES / f"{name}.svg").exists()
 
@@ -100,7 +124,7 @@ def test_links_lead_to_the_chapter_before_and_after_and_to_files_that_exist(file
 
 @pytest.mark.slow
 @pytest.mark.covers("R11", "R12")
-def test_the_final_notebook_runs_from_a_clean_kernel(tmp_path, cache, capsys, written):
+def test_the_final_notebook_runs_from_a_clean_kernel(tmp_path, cache, capsys, written, warm):
     notebook = nbformat.read(FINAL, as_version=4)
     cell = next(c for c in notebook.cells if "parameters" in c.metadata.get("tags", []))
     small = MINI | {"training.epochs": 2, "training.batches_per_epoch": 3}
@@ -116,13 +140,14 @@ def test_the_final_notebook_runs_from_a_clean_kernel(tmp_path, cache, capsys, wr
     assert markdown(reports) in out
     for name in ("13_people", "13_curves", "13_probes", "13_ranked"):
         assert (written / f"{name}.svg").exists()
-    assert pictures_shown(tmp_path / "executed.ipynb") == 4
+    assert pictures_shown(executed(tmp_path)) == pictures_made(notebook.cells) == 5
     assert "step/s]" in out and not re.search(r"step \d+, loss", out)  # one bar, no column of lines
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("file", [f for f in NOTEBOOKS if f != FINAL], ids=lambda f: f.stem)
-def test_every_other_notebook_runs_and_its_claims_hold_again(file, tmp_path, cache, written):
+def test_every_other_notebook_runs_and_its_claims_hold_again(
+        file, tmp_path, cache, written, warm):
     """From a clean kernel; what it writes is what is committed, claim by claim.
 
     Processor time may be twice the printed budget at most: clocks on the wall are not asserted,
@@ -131,19 +156,19 @@ def test_every_other_notebook_runs_and_its_claims_hold_again(file, tmp_path, cac
     notebook = nbformat.read(file, as_version=4)
     if any("shared_run()" in cell.source for cell in notebook.cells):
         shared_run()  # whoever asks first trains it, outside of the budget
-    before = processor_seconds()
+    before = Warm.spent
     assert execute(file, keep=tmp_path / "executed.ipynb") == ""
-    spent = processor_seconds() - before
+    spent = Warm.spent - before
     print(f"{file.stem}: {spent:.0f} s of {budget(notebook)} s")
-    assert spent < 2 * budget(notebook)
+    assert 0 < spent < 2 * budget(notebook)
     checks = f"checks_{file.stem[:2]}.json"
-    assert json.loads((written / checks).read_text()) == json.loads(
-        (FIGURES / checks).read_text())
+    fresh, kept = (json.loads((at / checks).read_text()) for at in (written, FIGURES))
+    assert fresh.keys() == kept.keys()
+    for claim in kept:
+        assert alike(fresh[claim], kept[claim]), (claim, fresh[claim], kept[claim])
     assert {f.name for f in written.iterdir()} == {
         f.name for f in FIGURES.glob(f"{file.stem[:2]}_*")} | {checks}
-    code = "".join(c.source for c in notebook.cells if c.cell_type == "code")
-    assert pictures_shown(tmp_path / "executed.ipynb") == len(
-        re.findall(r'save_figure\(\w+, "(\w+)"', code))
+    assert pictures_shown(executed(tmp_path)) == pictures_made(notebook.cells) > 0
 
 
 @pytest.mark.parametrize("file", NOTEBOOKS, ids=lambda f: f.stem)
@@ -183,14 +208,14 @@ def test_the_solution_of_an_exercise_passes_its_checker_and_the_empty_answer_doe
 
 
 @pytest.mark.slow
-def test_a_figure_made_without_pyplot_is_shown_where_a_cell_ends_in_it(tmp_path):
+def test_a_figure_made_without_pyplot_is_shown_where_a_cell_ends_in_it(tmp_path, warm):
     """It was a line of text, ``<Figure size …>``, in every notebook."""
     cell = ("from reidlab.notebook import check\nfrom reidlab.plots.style import figure\n"
             "picture = figure(3, 2)\npicture.subplots().plot([1, 2])\npicture")
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell)])
     nbformat.write(notebook, tmp_path / "n.ipynb")
     assert execute(tmp_path / "n.ipynb", keep=tmp_path / "executed.ipynb") == ""
-    assert pictures_shown(tmp_path / "executed.ipynb") == 1
+    assert pictures_shown(executed(tmp_path)) == 1
 
 
 def test_a_notebook_writes_nothing_into_the_checkout(tmp_path, monkeypatch):
@@ -229,12 +254,25 @@ def test_a_failing_cell_is_reported(tmp_path):
         execute(tmp_path / "bad.ipynb")
 
 
+@pytest.mark.parametrize(("stood", "bound", "seen", "near"), [
+    (0.4, 0.2, 0.3, True), (0.4, 0.2, 0.19, False), (0.4, 0.2, 0.61, False),
+    (1e-8, 1e-5, 4e-6, True), (1e-8, 1e-5, 9e-6, False), (3, 3, 3, True), (3, 3, 4, False),
+    ([1, 2], [1, 2], [1, 2], True), (True, True, False, False)])
+def test_a_value_far_from_the_stored_one_is_found(stood, bound, seen, near):
+    relation = "==" if stood == bound else ">"
+    kept, fresh = ({"observed": value, "relation": relation, "bound": bound, "holds": True}
+                   for value in (stood, seen))
+    assert alike(fresh, kept) == near
+
+
 def test_checks_hold_or_raise_and_are_collected(tmp_path):
     assert check("C99.1", 1.0, "<", 2, tmp_path)
     with pytest.raises(AssertionError, match="C99.2: 3 < 2 does not hold"):
         check("C99.2", 3, "<", 2, tmp_path)
+    check("C99.3", torch.tensor(1 / 3), ">", 0, tmp_path)
     kept = json.loads((tmp_path / "checks_99.json").read_text())
-    assert kept["C99.1"]["holds"] and not kept["C99.2"]["holds"]
+    assert kept["C99.1"] == {"observed": 1.0, "relation": "<", "bound": 2, "holds": True}
+    assert not kept["C99.2"]["holds"] and kept["C99.3"]["observed"] == 0.333333
 
 
 @pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md"])

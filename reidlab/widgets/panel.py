@@ -1,16 +1,13 @@
 """Controls above one picture: a pure function of their values draws it."""
+import base64
 import io
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import ipywidgets
 from IPython.display import display
 from matplotlib.figure import Figure
 from PIL import Image
-
-from reidlab.files import write_whole
-from reidlab.places import figures_folder
 
 _OPEN: dict = {}  # callbacks live as long as their panel stands here
 
@@ -63,7 +60,7 @@ class Panel:
 
     def show(self) -> None:
         """Display the panel in the running cell."""
-        display(self.box)
+        shown(self.box, self.image.value)
 
     def close(self) -> None:
         """Take the panel off every page and let its callbacks go."""
@@ -73,10 +70,6 @@ class Panel:
         for part in (self.image, self.fault, self.box):
             part.close()
         self.view = None
-
-    def save(self, file: Path | str, **values) -> Path:
-        """Write the picture at given control values, for readers without a kernel."""
-        return keep(png(self.view(**self.values | values)), file)
 
     def _changed(self, change) -> None:
         self.draw()
@@ -91,11 +84,10 @@ def png(drawn) -> bytes:
     return drawn
 
 
-def keep(drawn: bytes, file: Path | str) -> Path:
-    """Write a picture; a bare name goes to `figures_folder`."""
-    file = figures_folder() / file
-    write_whole(file, lambda out: out.write(drawn))
-    return file
+def shown(box: ipywidgets.Widget, picture: bytes) -> None:
+    """Display a box in the running cell; a page that runs no widgets shows `picture` (PNG)."""
+    still = {"image/png": base64.b64encode(picture).decode()} if picture else {}
+    display(box._repr_mimebundle_() | still, raw=True)
 
 
 def encoded(picture: Image.Image) -> bytes:

@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 
 import ipywidgets
-from IPython.display import display
 from matplotlib.figure import Figure
 
 from reidlab.config import Experiment
@@ -21,7 +20,7 @@ from reidlab.plots.style import figure
 from reidlab.runs.folder import RunFolder
 from reidlab.runs.status import Status, status
 from reidlab.tasks import TASKS
-from reidlab.widgets.panel import claim, keep, png
+from reidlab.widgets.panel import claim, png, shown
 
 BUSY = ("starting", "training", "silent", "stopping", "scoring")
 
@@ -107,17 +106,17 @@ class RunPanel:
                 self.image.value = png(self._curves(rows))
                 self.image.layout.display = ""
 
-    def static(self, file: Path | str) -> Path:
-        """Write line and curves as they are now, for readers without a kernel."""
+    def still(self) -> bytes:
+        """Line and curves as they are now (PNG), for a page that runs no widgets."""
         rows = RunFolder(self.folder.value).rows()
         with self._looking:  # the watching thread draws into the same figure
             fig = self._curves(rows)
             fig.suptitle(" · ".join(facts(status(self.folder.value, rows))))
-            return keep(png(fig), file)
+            return png(fig)
 
     def show(self) -> None:
         """Display the panel in the running cell."""
-        display(self.box)
+        shown(self.box, self.still())
 
     def close(self) -> None:
         """Stop watching and take the panel off every page; the run goes on."""

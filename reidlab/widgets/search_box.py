@@ -1,16 +1,14 @@
 """The search box: type a description, see the ranking, click a hit to see where it comes from."""
-from pathlib import Path
 from typing import Any
 
 import ipywidgets
-from IPython.display import display
 from PIL import Image
 
 from reidlab.engine.search import Hit, Searcher
 from reidlab.errors import ReidlabError
 from reidlab.plots.attention import shared_out
 from reidlab.plots.people import ranked
-from reidlab.widgets.panel import claim, encoded, keep, png, stack
+from reidlab.widgets.panel import claim, encoded, png, shown, stack
 
 
 class SearchBox:
@@ -66,15 +64,15 @@ class SearchBox:
             button.button_style = "primary" if k == place else ""
         self.why.value = png(self._explained(place))
 
-    def static(self, file: Path | str) -> Path:
-        """Write ranking and reasons as one picture, for readers without a kernel."""
+    def still(self) -> bytes:
+        """Ranking and reasons as one picture (PNG), for a page that runs no widgets."""
         row = png(ranked([{"text": self.text.value, "hits": [
             (h.image, h.score, None) for h in self.hits]}], columns=self.k))
-        return keep(stack(row, png(self._explained(0))), file)
+        return stack(row, png(self._explained(0)))
 
     def show(self) -> None:
         """Display the box in the running cell."""
-        display(self.box)
+        shown(self.box, self.still() if self.hits else b"")
 
     def close(self) -> None:
         """Take the box off every page and let the gallery go."""

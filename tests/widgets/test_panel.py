@@ -1,8 +1,10 @@
 """Panels: a control changes the picture, a cell run again leaves nothing behind."""
+import base64
 import gc
 import weakref
 
 import ipywidgets
+import pytest
 import torch
 
 from reidlab.plots.heatmaps import lines, matrices
@@ -48,10 +50,16 @@ def test_running_a_cell_againcloses_the_panel_and_lets_its_tensors_go():
     assert gone() is None and seen() is None
 
 
-def test_a_panel_is_saved_for_readers_without_a_kernel(tmp_path):
-    panel = Panel("saved", lambda k: bytes([k]), k=slider())
-    assert panel.save(tmp_path / "p.png", k=5).read_bytes() == bytes([5])
-    assert panel.values == {"k": 1}
+@pytest.mark.parametrize("value", [1, 4])
+def test_a_page_without_widgets_shows_the_picture_that_the_panel_shows(value, monkeypatch):
+    said = []
+    monkeypatch.setattr("reidlab.widgets.panel.display", lambda data, raw: said.append(data))
+    panel = Panel("shown", lambda k: bytes([k]), k=slider())
+    panel.controls["k"].value = value
+    panel.show()
+    view = said[0]["application/vnd.jupyter.widget-view+json"]
+    assert view["model_id"] == panel.box.model_id
+    assert base64.b64decode(said[0]["image/png"]) == bytes([value]) == panel.image.value
 
 
 def test_heat_maps_and_lines_have_labels_and_units():

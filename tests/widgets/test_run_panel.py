@@ -80,7 +80,7 @@ def test_speed_of_a_resumed_run_is_that_of_its_new_clock(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.covers("X7")
-def test_start_stop_resume_without_a_gap(tmp_path, cache):
+def test_start_stop_resume_without_a_gap(tmp_path, cache, warm):
     experiment = mini(training__epochs=6)
     panel = RunPanel(experiment, tmp_path / "run", every=0.2)
     try:
@@ -97,7 +97,7 @@ def test_start_stop_resume_without_a_gap(tmp_path, cache):
         assert panel.start_button.disabled and panel.stop_button.disabled
         rows = RunFolder(tmp_path / "run").rows()
         assert [row["step"] for row in rows] == list(range(1, 25))
-        assert panel.static(tmp_path / "panel.png").read_bytes()[:4] == b"\x89PNG"
+        assert panel.still()[:4] == b"\x89PNG"
     finally:
         panel.close()
 
