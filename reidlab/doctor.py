@@ -1,6 +1,7 @@
 """What this machine has, and which path the package takes because of it."""
 import os
 import platform
+from pathlib import Path
 
 import torch
 
@@ -26,5 +27,5 @@ def examine() -> dict[str, str]:
         "mixed precision": "bf16" if cuda else "off (fp32 on CPUs)",
         "attention": fast_attention(),
         "scan": mamba_path(),
-        "picture cache": str(cache_folder()),
+        "picture cache": str(cache_folder()).replace(str(Path.home()), "~", 1),
     }

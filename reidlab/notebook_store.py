@@ -9,6 +9,7 @@ from nbformat import NotebookNode
 from PIL import Image
 
 WIDTH = 1000  # pixels of a stored picture at most
+LARGE = 100_000  # bytes
 NEEDS_KERNEL = {"application/vnd.jupyter.widget-view+json"}
 
 
@@ -26,7 +27,7 @@ def stale(notebook: NotebookNode) -> bool:
 def stored(before: NotebookNode, executed: NotebookNode) -> NotebookNode:
     """The chapter `before`, with the outputs of `executed`, as it is committed.
 
-    Pictures are at most `WIDTH` pixels wide; a widget leaves its static picture; what only a
+    Pictures are small, at most `WIDTH` pixels wide; a widget leaves its static picture; what only a
     running kernel can show, and what tells one run from the next (times, versions), goes.
     """
     kept = copy.deepcopy(before)
@@ -48,19 +49,25 @@ def _lasting(output: NotebookNode) -> NotebookNode | None:
         if output.data.keys() == {"text/plain"}:
             return None
     if "image/png" in output.data:
-        output.data["image/png"] = _narrow(output.data["image/png"])
+        output.data["image/png"] = _small(output.data["image/png"])
         output.data.pop("text/plain", None)
         output.metadata = {}
     return output
 
 
-def _narrow(encoded: str) -> str:
-    """A PNG in base64 that is no wider than `WIDTH`."""
-    picture = Image.open(io.BytesIO(base64.b64decode(encoded)))
-    if picture.width <= WIDTH:
-        return encoded
-    height = round(picture.height * WIDTH / picture.width)
+def _small(encoded: str) -> str:
+    """A PNG in base64 at most `WIDTH` wide; a large one gets 256 colours, a third of the bytes."""
+    picture = Image.open(io.BytesIO(base64.b64decode(encoded))).convert("RGB")
+    if picture.width > WIDTH:
+        size = WIDTH, round(picture.height * WIDTH / picture.width)
+        picture = picture.resize(size, Image.Resampling.LANCZOS)
+    whole = _png(picture)
+    if len(whole) > LARGE:  # means of near colours: rare ones, as in a legend, keep their own
+        whole = _png(picture.quantize(256, kmeans=4, dither=Image.Dither.NONE))
+    return base64.b64encode(whole).decode()
+
+
+def _png(picture: Image.Image) -> bytes:
     out = io.BytesIO()
-    picture.convert("RGB").resize((WIDTH, height), Image.Resampling.LANCZOS).save(
-        out, "png", optimize=True)
-    return base64.b64encode(out.getvalue()).decode()
+    picture.save(out, "png", optimize=True)
+    return out.getvalue()

@@ -1,5 +1,7 @@
 """Notebooks: clean files, and the final one from a clean kernel at a small size."""
 import ast
+import base64
+import io
 import json
 import re
 import subprocess
@@ -8,6 +10,7 @@ from pathlib import Path
 import nbformat
 import pytest
 import torch
+from PIL import Image
 
 import reidlab.notebook
 from reidlab.engine.evaluate import markdown
@@ -15,6 +18,7 @@ from reidlab.errors import MissingPath, ReidlabError
 from reidlab.evaluation.summary import headline
 from reidlab.notebook import check, shared_run
 from reidlab.notebook_runner import execute
+from reidlab.notebook_store import stale
 from reidlab.places import figures_folder
 from tests.conftest import MINI
 from tests.warm import Warm
@@ -81,6 +85,26 @@ def budget(notebook) -> int:
 
 
 @pytest.mark.parametrize("file", NOTEBOOKS, ids=lambda f: f.stem)
+def test_its_stored_outputs_are_those_of_its_cells(file):
+    """``make figures`` stores them; whoever edits a cell runs it again."""
+    notebook = nbformat.read(file, as_version=4)
+    assert not stale(notebook), f"{file.name} was edited after it was run: make figures"
+    assert pictures_shown(notebook.cells) == pictures_made(notebook.cells)
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            said = json.dumps(output)
+            assert output.output_type != "error", cell.id
+            assert not re.search(r"/(home|root|Users|tmp|work)/", said), cell.id  # nobody's folders
+            if "image/png" in output.get("data", {}):
+                picture = base64.b64decode(output.data["image/png"])
+                assert Image.open(io.BytesIO(picture)).width <= 1000, cell.id
+
+
+def test_all_stored_chapters_are_eight_megabytes_at_most():
+    assert sum(file.stat().st_size for file in NOTEBOOKS) < 8_000_000
+
+
+@pytest.mark.parametrize("file", NOTEBOOKS, ids=lambda f: f.stem)
 def test_it_has_a_kernel_and_short_cells(file):
     notebook = nbformat.read(file, as_version=4)
     assert notebook.metadata.kernelspec.name == "python3" and budget(notebook) > 0
@@ -103,7 +127,12 @@ def test_every_claim_has_one_check_and_every_figure_is_committed(file):
     prose = "".join(c.source for c in cells if c.cell_type == "markdown")
     claims = re.findall(r"\[(C\d+\.\d+)\]", prose)
     assert sorted(claims) == sorted(re.findall(r'check\("(C\d+\.\d+)"', code(cells)))
-    assert "](../figures/" not in prose  # the cell shows its picture; a copy could be another
+    pictures = [re.findall(r"\]\(\.\./figures/(\w+)\.svg\)", text)
+                for text in (prose, cells[0].source)]
+    assert pictures[0] == pictures[1]  # cells show their own: a copy could be another
+    first = next(c for c in cells if c.cell_type == "code" and c.id not in ("imports", "setup"))
+    assert len(pictures[0]) == 1 or "save_figure" in first.source  # a picture on the first screen
+    assert set(pictures[0]) <= set(re.findall(SAVED, code(cells)))
     for name in re.findall(SAVED, code(cells)):  # traceable to this notebook
         origin = json.loads((FIGURES / f"{name}.json").read_text())
         assert origin["notebook"] == file.stem and (FIGURES / f"{name}.svg").exists()
@@ -298,11 +327,9 @@ def test_both_readmes_show_the_same_commands_figures_and_tree():
     assert shown[0] == shown[1]
 
 
-def test_every_figure_has_a_notebook_that_shows_it():
-    sources = "".join(f.read_text() for f in NOTEBOOKS)
-    for figure in FIGURES.iterdir():
-        if figure.suffix == ".svg":
-            assert f"../figures/{figure.name}" in sources, figure.name
-            assert figure.with_suffix(".png").exists() and figure.with_suffix(".json").exists()
-        elif figure.suffix == ".png" and not figure.with_suffix(".svg").exists():
-            assert f'\\"{figure.name}\\"' in sources, figure.name
+def test_every_committed_figure_has_a_notebook_that_makes_it():
+    made = {name for f in NOTEBOOKS
+            for name in re.findall(SAVED, code(nbformat.read(f, as_version=4).cells))}
+    assert {f.stem for f in FIGURES.iterdir() if f.suffix in (".svg", ".png")} == made
+    for name in made:
+        assert all((FIGURES / f"{name}.{kind}").exists() for kind in ("svg", "png", "json"))

@@ -1,9 +1,12 @@
 """Drawings show what they are given."""
 import numpy as np
+import pytest
+from matplotlib.patches import FancyArrowPatch
 
 from reidlab.evaluation.attribution import Attribution
 from reidlab.plots.attention import shared_out
 from reidlab.plots.bars import bars
+from reidlab.plots.chart import flow_chart
 from reidlab.plots.heatmaps import matrices
 from reidlab.plots.people import ranked
 
@@ -41,3 +44,18 @@ def test_a_negative_value_makes_the_scale_of_matrices_diverge_and_no_zero_has_a_
 def test_a_bar_carries_its_number_without_an_exponent():
     axis = bars({"a": {"x": 100.0, "y": 99.2, "z": 0.0}}, y="percent").axes[0]
     assert [text.get_text() for text in axis.texts] == ["100", "99", "", "0"]
+
+
+def test_a_chart_has_one_box_a_name_one_arrow_an_edge_and_each_arrow_goes_right():
+    edges = [("a", "b"), ("a", "c"), ("b", "c"), ("c", "loss: x"), ("a", "loss: y"), ("d", "c")]
+    axis = flow_chart(edges).axes[0]
+    place = {text.get_text(): text.get_position() for text in axis.texts}
+    assert sorted(place) == ["a", "b", "c", "d", "x", "y"] and len(axis.texts) == 6
+    assert len(set(place.values())) == 6  # no box stands on another
+    arrows = [patch for patch in axis.patches if isinstance(patch, FancyArrowPatch)]
+    assert len(arrows) == len(edges)
+    for start, end in edges:
+        assert place[start][0] < place[end.removeprefix("loss: ")][0]
+    assert place["x"][0] == place["y"][0] and place["d"][0] == place["b"][0]  # d: just before c
+    with pytest.raises(ValueError, match="circle"):
+        flow_chart([("a", "b"), ("b", "a")])

@@ -4,13 +4,15 @@ Half of the suite's processes would spend more time on importing torch and trans
 what is tested. `Warm` stands in for ``subprocess.Popen`` where only what a process does is looked
 at; what it is started with, and what it imports, is tested with real ones.
 """
+import contextlib
 import multiprocessing
 import os
-import resource
 import runpy
 import signal
 import subprocess
 import sys
+
+import psutil
 
 READY = multiprocessing.get_context("forkserver")
 # not reidlab.notebook, which looks for its kernel while it is imported
@@ -22,29 +24,28 @@ class Warm:
     """``python -m MODULE …`` in a process of its own, with the parts of Popen that are used."""
 
     stdin = stdout = stderr = None
-    spent = 0.0  # processor seconds of all that have ended
+    spent = 0.0  # processor seconds of all of them, as they were last asked whether they live
 
     def __init__(self, command, *, env=None, cwd=None, stdout=None, **other):
         assert command[:2] == [sys.executable, "-m"], command
         log = getattr(stdout, "name", None) if stdout not in (None, subprocess.DEVNULL) else None
-        self._said, saying = READY.Pipe(duplex=False)
+        said, saying = READY.Pipe(duplex=False)
         self._process = READY.Process(target=_run, args=(
             command[2:], dict(os.environ if env is None else env), cwd or os.getcwd(), log, saying))
         self._process.start()
         saying.close()
-        self._said.recv()  # it leads a group of its own by now: nobody's signal meets another
-        self.pid = self._process.pid
+        said.recv()  # it leads a group of its own by now: nobody's signal meets another
+        self.pid, self._spent = self._process.pid, 0.0
 
     @property
     def returncode(self):
         return self.poll()
 
     def poll(self):
-        code = self._process.exitcode
-        if code is not None and self._said:
-            Warm.spent += self._said.recv() if self._said.poll() else 0.0
-            self._said = None
-        return code
+        with contextlib.suppress(psutil.Error):
+            spent = sum(psutil.Process(self.pid).cpu_times()[:4])  # own and children's
+            Warm.spent, self._spent = Warm.spent + spent - self._spent, spent
+        return self._process.exitcode
 
     def wait(self, timeout=None):
         self._process.join(timeout)
@@ -77,11 +78,4 @@ def _run(arguments, env, cwd, log, saying):
         import torch
         torch.set_num_threads(int(env["OMP_NUM_THREADS"]))
     sys.argv = arguments
-    try:
-        runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        whole = [resource.getrusage(who) for who in (resource.RUSAGE_SELF,
-                                                     resource.RUSAGE_CHILDREN)]
-        saying.send(sum(used.ru_utime + used.ru_stime for used in whole))
+    runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)

@@ -21,8 +21,8 @@ from reidlab.tasks import TASKS
 
 def compare(presets: list[str], seeds: list[int], folder: str | Path, size: str = "tiny",
             changes: dict | None = None, at_once: int | None = None, quiet: bool = True) -> dict:
-    """Train what is missing; write ``table.json``, ``table.md``, ``curves.json`` (what the monitor
-    and the validation saw on the way) and the figure ``comparison``.
+    """Train what is missing; write ``table.json``, ``table.md``, ``curves.json`` (what monitor,
+    gates and validation showed on the way) and the figure ``comparison``.
 
     A run is used again only where its experiment is equal field by field.
 
@@ -93,11 +93,15 @@ def report_of(folder: Path) -> dict:
 
 
 def curves_of(folder: Path) -> dict[str, list]:
-    """What a run's log holds of its monitor and of its validation: series → steps and values."""
+    """What a run's log holds of monitor, gates and validation: series → steps and values.
+
+    Gates are logged at each step, and kept where the monitor looked.
+    """
     curves: dict[str, list] = {}
     for row in RunFolder(folder).rows():
+        looked = any(name.startswith("monitor/") for name in row)
         for name, value in row.items():
-            if name.startswith(("monitor/", "val/")):
+            if name.startswith(("monitor/", "val/")) or (looked and name.startswith("gate/")):
                 curves.setdefault(name, []).append([row["step"], value])
     return curves
 

@@ -2,7 +2,6 @@
 
 A gradient says which output depends on which; a changed caption says what that caption reaches.
 """
-import re
 from dataclasses import dataclass
 
 import torch
@@ -107,22 +106,3 @@ def _direct_sources(target: Tensor, sources: dict[str, Tensor]) -> set[str]:
             found.add(name)
     return found
 
-
-def mermaid(edges: list[tuple[str, str]], direction: str = "LR") -> str:
-    """A Markdown block with a Mermaid chart.
-
-    Args:
-        edges: (from, to) by name; a name that starts with ``loss:`` ends a path.
-        direction: LR or TD.
-    """
-    names = list(dict.fromkeys(name for edge in edges for name in edge))
-    lines = [f"graph {direction}"]
-    for name in names:
-        box = (f"([{name.removeprefix('loss: ')}])" if name.startswith("loss:") else f"[{name}]")
-        lines.append(f"  {_key(name)}{box}")
-    lines += [f"  {_key(a)} --> {_key(b)}" for a, b in edges]
-    return "\n".join(["```mermaid", *lines, "```"])
-
-
-def _key(name: str) -> str:
-    return re.sub(r"\W+", "_", name)

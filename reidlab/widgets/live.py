@@ -1,4 +1,5 @@
 """Watch runs while they train: one picture that is replaced, one bar of progress."""
+import os
 import time
 from pathlib import Path
 
@@ -44,7 +45,7 @@ class LiveCurves:
         refuse_other_runs(runs)
         waiting = [name for name, run in self.runs.items() if not run.report.exists()]
         for name in self.runs.keys() - set(waiting):
-            print(f"{name}: already trained in {self.runs[name].path}")
+            print(f"{name}: already trained in {os.path.relpath(self.runs[name].path)}")
         if waiting:
             display(self.image)
         with RunsBar({name: self.runs[name].path for name in waiting}, off=not waiting) as bar:

@@ -64,7 +64,8 @@ def finished(folder, experiment, value=0.5):
     run = RunFolder(folder)
     run.describe(experiment)
     run.log({"step": 1, "epoch": 1, "seconds": 2.0, "loss/total": 3.0,
-             "monitor/embedding_cka": 0.5, "val/R1": 0.25})
+             "monitor/embedding_cka": 0.5, "val/R1": 0.25, "gate/mean": 0.6})
+    run.log({"step": 2, "epoch": 1, "seconds": 2.1, "loss/total": 3.0, "gate/mean": 0.7})
     report = fake(value) | {"task": experiment.task, "seed": experiment.seed, "probes": {}}
     report["tables"]["val"] = report["tables"]["test"]
     write_json(run.report, report)
@@ -81,7 +82,8 @@ def test_a_finished_run_of_other_settings_is_refused_and_nothing_is_trained(tmp_
         compare(["projection", "corrected"], [0], tmp_path, changes={"training__epochs": 4})
     assert (tmp_path / "table.json").read_bytes() == before
     curves = json.loads((tmp_path / "curves.json").read_text())["corrected-seed0"]
-    assert curves == {"monitor/embedding_cka": [[1, 0.5]], "val/R1": [[1, 0.25]]}
+    assert curves == {"monitor/embedding_cka": [[1, 0.5]], "val/R1": [[1, 0.25]],
+                      "gate/mean": [[1, 0.6]]}
     experiments = json.loads(before)["experiments"]
     assert experiments["corrected-seed0"]["training"]["epochs"] == 3
     assert main(["compare", "projection", "corrected", "--seeds", "0", "--out", str(tmp_path),
