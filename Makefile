@@ -20,7 +20,7 @@ run: .venv/ready
 test: .venv/ready-test
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(PYTEST)
+	$(PYTEST) -m "not browser"
 
 fast: .venv/ready-test
 	$(PYTEST) -m "not slow"

@@ -50,7 +50,8 @@ def execute(path: Path, timeout: int = 3600, keep: Path | None = None,
         raise ReidlabError(f"{path} is no readable notebook: {fault}") from fault
     before = deepcopy(notebook)
     client = _Shown(notebook, timeout=timeout, kernel_name="python3", record_timing=False,
-                    coalesce_streams=True, resources={"metadata": {"path": str(path.parent)}})
+                    coalesce_streams=True, extra_arguments=["--log-level=ERROR"],
+                    resources={"metadata": {"path": str(path.parent)}})
     try:
         client.execute(env=os.environ | {"PYDEVD_DISABLE_FILE_VALIDATION": "1",
                                          "REIDLAB_PROGRESS": "1" if sys.stdout.isatty() else "30"})

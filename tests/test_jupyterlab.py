@@ -1,4 +1,4 @@
-"""A real JupyterLab in a headless browser: sliders, the run panel, the search box.
+"""A real JupyterLab in a headless browser: sliders, the run panel, the search box, all chapters.
 
 Needs playwright, JupyterLab and a Chromium on the path: ``make browser``. Skipped elsewhere.
 """
@@ -17,6 +17,7 @@ import pytest
 
 from reidlab.runs.folder import RunFolder
 from tests.conftest import MINI
+from tests.test_notebooks import FINAL, NOTEBOOKS, pictures_made, pictures_shown, short_final
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 CELLS = {
@@ -56,6 +57,9 @@ def lab(tmp_path_factory, run, cache):
         book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)])
         book.metadata.kernelspec = {"name": "python3", "display_name": "Python 3"}
         nbformat.write(book, folder / f"{name}.ipynb")
+    for file in NOTEBOOKS:
+        shutil.copy(file, folder)
+    nbformat.write(short_final(folder / "final"), folder / FINAL.name)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -63,7 +67,8 @@ def lab(tmp_path_factory, run, cache):
         [sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root", f"--port={port}",
          "--expose-app-in-browser", "--IdentityProvider.token=", f"--notebook-dir={folder}"],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ | {
-            "PYTHONPATH": str(Path(__file__).parent.parent)})
+            "PYTHONPATH": str(Path(__file__).parent.parent),
+            "REIDLAB_FIGURES": str(folder / "figures")})
     try:
         address = f"http://127.0.0.1:{port}"
         for _ in range(120):
@@ -142,6 +147,28 @@ def test_a_cell_that_ends_in_a_figure_shows_it_and_no_line_of_text(lab, page):
     assert min(size) > 100
     assert "<Figure" not in page.inner_text(".jp-OutputArea")
     shoot(page, "figure")
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+@pytest.mark.parametrize("file", NOTEBOOKS, ids=lambda f: f.stem)
+def test_run_all_ends_and_shows_every_picture_and_no_warning(lab, page, file):
+    """As a reader does it: Run All, in the order of the chapters or any other."""
+    page.goto(f"{lab[0]}/lab/workspaces/{file.stem}/tree/{file.name}")
+    page.wait_for_selector(".jp-Notebook .jp-CodeCell")
+    page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]", state="attached")
+    page.click(".jp-Notebook .jp-MarkdownCell >> nth=0")
+    command(page, "notebook:clear-all-cell-outputs")
+    assert page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-all-cells')")
+    held = page.evaluate("() => window.jupyterapp.shell.currentWidget.context.model.toJSON()")
+    cells = nbformat.from_dict(held).cells
+    for cell in cells:
+        if cell.cell_type == "code":
+            assert cell.execution_count, cell.id
+            assert all(one.output_type != "error" for one in cell.outputs), cell.id
+    assert pictures_shown(cells) == pictures_made(cells) > 0
+    shoot(page, file.stem)
+    command(page, "kernelmenu:shutdown")
 
 
 @pytest.mark.slow

@@ -77,6 +77,18 @@ def executed(folder: Path) -> list:
     return nbformat.read(folder / "executed.ipynb", as_version=4).cells
 
 
+def short_final(runs: Path):
+    """The final notebook with a dozen steps, which prove no claim; claims are checked in full."""
+    notebook = nbformat.read(FINAL, as_version=4)
+    cell = next(c for c in notebook.cells if "parameters" in c.metadata.get("tags", []))
+    small = MINI | {"training.epochs": 2, "training.batches_per_epoch": 3}
+    cell.source += f"\nCHANGES = {small!r}\nRUNS = {str(runs)!r}"
+    for claim in notebook.cells:
+        if claim.id.startswith("check"):
+            claim.source = "print('claims skipped')"
+    return notebook
+
+
 def budget(notebook) -> int:
     """Seconds that the first cell promises."""
     number, unit = re.search(r"\*\*Budget\*\* (\d+) (s|min) on two CPU cores",
@@ -154,13 +166,7 @@ def test_links_lead_to_the_chapter_before_and_after_and_to_files_that_exist(file
 @pytest.mark.slow
 @pytest.mark.covers("R11", "R12")
 def test_the_final_notebook_runs_from_a_clean_kernel(tmp_path, cache, capsys, written, warm):
-    notebook = nbformat.read(FINAL, as_version=4)
-    cell = next(c for c in notebook.cells if "parameters" in c.metadata.get("tags", []))
-    small = MINI | {"training.epochs": 2, "training.batches_per_epoch": 3}
-    cell.source += f"\nCHANGES = {small!r}\nRUNS = {str(tmp_path / 'runs')!r}"
-    for claim in notebook.cells:  # a dozen steps prove no claim; the claims are checked in full
-        if claim.id.startswith("check"):
-            claim.source = "print('claims skipped')"
+    notebook = short_final(tmp_path / "runs")
     nbformat.write(notebook, tmp_path / "n.ipynb")
     assert execute(tmp_path / "n.ipynb", keep=tmp_path / "executed.ipynb") == ""
     out = capsys.readouterr().out
