@@ -37,6 +37,7 @@ CELLS = {
               "from reidlab.widgets.search_box import SearchBox\n"
               "box = SearchBox(Searcher({TRAINED!r}), 'a man in a red coat', k=3)\nbox.show()",
 }
+HELD = "window.jupyterapp.shell.currentWidget.context.model.toJSON()"  # the notebook on the page
 EPOCHS = 200  # of four steps: long enough to be looked at, stopped and resumed
 
 
@@ -159,9 +160,15 @@ def test_run_all_ends_and_shows_every_picture_and_no_warning(lab, page, file):
     page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]", state="attached")
     page.click(".jp-Notebook .jp-MarkdownCell >> nth=0")
     command(page, "notebook:clear-all-cell-outputs")
-    assert page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-all-cells')")
-    held = page.evaluate("() => window.jupyterapp.shell.currentWidget.context.model.toJSON()")
-    cells = nbformat.from_dict(held).cells
+    for _ in range(60):                             # until the kernel has taken the first cell
+        command(page, "notebook:run-all-cells")
+        page.wait_for_timeout(1500)
+        if page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.session"
+                         "?.kernel?.status") == "busy":
+            break
+    page.wait_for_function(f"() => ({HELD}).cells.every(cell => cell.cell_type != 'code' || "
+                           "cell.execution_count || !cell.source)", timeout=600_000)
+    cells = nbformat.from_dict(page.evaluate(f"() => {HELD}")).cells
     for cell in cells:
         if cell.cell_type == "code":
             assert cell.execution_count, cell.id

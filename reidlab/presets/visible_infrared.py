@@ -54,8 +54,9 @@ def embednet_cmatm() -> VisibleInfraredExperiment:
 
 
 def embednet_ssdec() -> VisibleInfraredExperiment:
-    """`embednet` with the third replacement, rebuilt: the note's code does not run. And its
-    contrast, of which the note prints no loss.
+    """`embednet` with the third replacement, rebuilt as the second was, and its contrast.
+
+    The note prints no loss for the contrast.
 
     Run: ``python -m reidlab train embednet_ssdec --run runs/ssdec``. Score: docs/results.md.
     """
@@ -66,8 +67,7 @@ def embednet_ssdec() -> VisibleInfraredExperiment:
 
 
 def embednet_corrected() -> VisibleInfraredExperiment:
-    """What note 004 wants: stages chained, heads as views, views kept apart, modalities kept
-    together.
+    """What note 004 wants: stages chained, heads as views that differ, one space for both cameras.
 
     Training starts from pairs that differ in nothing but the modality, where the data have them,
     and from their patches: without that the two modalities do not find together within hundreds
