@@ -16,8 +16,8 @@ import nbformat
 import pytest
 
 from reidlab.runs.folder import RunFolder
+from tests.chapters import FINAL, NOTEBOOKS, pictures_made, pictures_shown, short_final
 from tests.conftest import MINI
-from tests.test_notebooks import FINAL, NOTEBOOKS, pictures_made, pictures_shown, short_final
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 CELLS = {
