@@ -23,7 +23,8 @@ def smoothed(values: np.ndarray, window: int) -> np.ndarray:
     return (total[stop] - total[start]) / (stop - start)
 
 
-SIZE = (12.5, 3.5)  # inches, of all curves of a training
+SIZE = (12.5, 3.5)  # inches, of one row of panels
+ABREAST = 4  # panels in a row, at most
 UNEQUAL = 5  # times as long as another run: from there on steps are drawn on a logarithmic axis
 
 
@@ -37,6 +38,8 @@ def training_curves(runs: dict[str, list[dict]], curves: tuple, fig: Figure | No
         curves: panels: (title, ((logged number, name in the legend, colour), …)), those of the
             task: ``TASKS[experiment.task].curves``.
         fig: drawn into again when given, so that a live view keeps one figure.
+
+    A run alone has full lines.
     """
     fig = fig or figure(*SIZE)
     fig.clear()
@@ -45,11 +48,14 @@ def training_curves(runs: dict[str, list[dict]], curves: tuple, fig: Figure | No
               if any(key in logged for key, _, _ in lines)]
     if not panels:
         return fig
-    fig.set_size_inches(max(SIZE[0], SIZE[0] / 5 * len(panels)), SIZE[1])
+    down = -(-len(panels) // ABREAST)
+    fig.set_size_inches(SIZE[0], SIZE[1] * down)
     lengths = [rows[-1]["step"] for rows in runs.values() if rows]
-    for axis, (title, lines) in zip(fig.subplots(1, len(panels), squeeze=False)[0], panels,
-                                    strict=True):
-        for n, (name, rows) in enumerate(runs.items()):
+    axes = fig.subplots(down, -(-len(panels) // down), squeeze=False).ravel()
+    for axis in axes[len(panels):]:
+        axis.set_axis_off()
+    for axis, (title, lines) in zip(axes, panels, strict=False):
+        for n, (name, rows) in enumerate(runs.items(), start=len(runs) == 1):
             for key, label, colour in lines:
                 _line(axis, rows, key, f"{label}, {name}", COLOURS[colour], n)
         axis.set_title(title)
