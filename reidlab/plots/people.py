@@ -78,8 +78,8 @@ def ranked(queries: list[dict], columns: int = 8, title: str = "") -> Figure:
     """Queries and their best hits; a green frame and ✓ is the right person, orange ✗ another.
 
     Args:
-        queries: each with ``text`` (or ``image``), and ``hits``: (picture, score, is right or
-            None) best first.
+        queries: each with ``text``, or ``image`` under an optional ``text``, and ``hits``:
+            (picture, score, is right or None) best first.
         columns: hits shown.
     """
     fig = figure(8.6, 1.75 * len(queries) + (0.3 if title else 0))
@@ -89,6 +89,7 @@ def ranked(queries: list[dict], columns: int = 8, title: str = "") -> Figure:
         asked.set_axis_off()
         if "image" in query:
             asked.imshow(query["image"])
+            asked.set_title(_wrapped(query.get("text", ""), 20), fontsize=8, parse_math=False)
         else:
             asked.text(0, 0.5, _wrapped(query["text"][:LONGEST], 34), fontsize=7.5, va="center",
                        transform=asked.transAxes, parse_math=False)  # "$" is what it is

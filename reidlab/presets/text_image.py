@@ -73,7 +73,7 @@ def deep_attention() -> TextImageExperiment:
 
 
 def corrected() -> TextImageExperiment:
-    """What the notes want: one query a factor, separate heads, measured independence.
+    """What the notes want: one query a factor, clothes projected out of identity.
 
     No gate and no cross-attention, since both mix what they should part; all pairs of one person
     or of one outfit are positives; what differs between one person's outfits is projected out of

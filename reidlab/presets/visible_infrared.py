@@ -7,7 +7,7 @@ from reidlab.config.visible_infrared import Data, Loss, Weights
 
 
 def deen() -> VisibleInfraredExperiment:
-    """The reference of note 004: DEEN on a ResNet-50, arXiv:2303.14481.
+    """The reference of note 004: DEEN on a ResNet, arXiv:2303.14481.
 
     Run: ``python -m reidlab train deen --run runs/deen``. Score: docs/results.md.
     """
