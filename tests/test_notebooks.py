@@ -120,10 +120,30 @@ def test_the_final_notebook_runs_from_a_clean_kernel(tmp_path, cache, capsys, wr
     assert "| same clothes, text → image | corrected |" in out
     reports = json.loads((written / "13_results.json").read_text())
     assert markdown(reports) in out
-    for name in ("13_people", "13_curves", "13_probes", "13_ranked"):
+    for name in ("13_people", "13_curves", "13_probes", "13_ranked", "13_identity"):
         assert (written / f"{name}.svg").exists()
-    assert pictures_shown(executed(tmp_path)) == pictures_made(notebook.cells) == 5
+    assert pictures_shown(executed(tmp_path)) == pictures_made(notebook.cells) == 6
     assert "step/s]" in out and not re.search(r"step \d+, loss", out)  # one bar, no column of lines
+
+
+@pytest.mark.slow
+def test_a_chapter_run_twice_in_one_kernel_holds_again(tmp_path, cache, written, warm):
+    notebook = nbformat.read(NOTEBOOKS[2], as_version=4)
+    cells = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    twice = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in 2 * cells])
+    nbformat.write(twice, tmp_path / "n.ipynb")
+    assert execute(tmp_path / "n.ipynb", keep=tmp_path / "executed.ipynb") == ""
+    assert pictures_shown(executed(tmp_path)) == 2 * pictures_made(notebook.cells)
+
+
+def test_a_size_that_does_not_exist_is_refused_in_one_line(monkeypatch):
+    monkeypatch.setenv("REIDLAB_SIZE", "huge")
+    known: dict = {}
+    cells = {cell.id: cell.source for cell in nbformat.read(FINAL, as_version=4).cells}
+    for name in ("parameters", "imports", "setup"):
+        exec(cells[name], known)
+    with pytest.raises(ReidlabError, match="^unknown size 'huge'; known: tiny, small, base$"):
+        exec(cells["people"], known)
 
 
 @pytest.mark.slow
