@@ -7,7 +7,8 @@ from reidlab.evaluation.attribution import Attribution
 from reidlab.plots.attention import shared_out
 from reidlab.plots.bars import bars
 from reidlab.plots.chart import flow_chart
-from reidlab.plots.heatmaps import matrices
+from reidlab.plots.curves import training_curves
+from reidlab.plots.heatmaps import lines, matrices
 from reidlab.plots.people import ranked
 
 TEXT = "a bag of $x_$"
@@ -59,3 +60,24 @@ def test_a_chart_has_one_box_a_name_one_arrow_an_edge_and_each_arrow_goes_right(
     assert place["x"][0] == place["y"][0] and place["d"][0] == place["b"][0]  # d: just before c
     with pytest.raises(ValueError, match="circle"):
         flow_chart([("a", "b"), ("b", "a")])
+
+
+@pytest.mark.parametrize("names", [("a", "b", "c", "d"), (
+    "only the own pair is right", "no contrast on the summed score", "frozen text encoder",
+    "share kept for identity, seed 2", "CKA penalty in place of the projection", "as it is")])
+def test_a_legend_stays_inside_its_figure(names, tmp_path):
+    """Long names in three columns were cut off on both sides of the stored file."""
+    for fig in (bars({name: {"R1": 1.0, "mAP": 2.0} for name in names}, y="y"),
+                lines({name: ((0, 1), (0, 1)) for name in names}, x="x", y="y")):
+        fig.savefig(tmp_path / "legend.png")
+        legend = fig.legends[0].get_window_extent()
+        assert legend.x0 >= 0 and legend.x1 <= fig.bbox.x1, (names, legend)
+
+
+def test_a_run_alone_has_full_lines_and_more_than_four_panels_stand_in_two_rows():
+    row = {"step": 1, "a": 1.0, "b": 1.0, "c": 1.0, "d": 1.0, "e": 1.0}
+    panels = tuple((key, ((key, key, "identity"),)) for key in "abcde")
+    alone = training_curves({"one": [row, row | {"step": 2}]}, panels)
+    assert {axis.lines[0].get_linestyle() for axis in alone.axes if axis.lines} == {"-"}
+    tops = {round(axis.get_position().y1, 2) for axis in alone.axes}
+    assert len(tops) == 2 and sum(axis.axison for axis in alone.axes) == 5

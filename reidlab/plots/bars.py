@@ -4,7 +4,7 @@ from textwrap import fill
 import numpy as np
 from matplotlib.figure import Figure
 
-from reidlab.plots.style import figure, reference_lines, styled
+from reidlab.plots.style import figure, legend_above, reference_lines, styled
 
 MOST_NUMBERS = 16  # bars up to which each shows its number
 
@@ -44,7 +44,7 @@ def bars(found: dict[str, dict[str, float]], *, y: str, log: bool = False,
                     ha="right" if len(parts) > 6 else "center")
     axis.set_ylabel(fill(y, 28))
     if len(found) > 1:
-        fig.legend(loc="outside upper center", ncols=min(len(found), 3), fontsize=9)
+        legend_above(fig, found, 9)
     return fig
 
 

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from reidlab.plots.style import COLOURS, figure, reference_lines, styled
+from reidlab.plots.style import COLOURS, figure, legend_above, reference_lines, styled
 
 MOST_NUMBERS = 10  # cells a side up to which each cell shows its number
 FEW_POINTS = 15  # of a curve, up to which each is marked
@@ -84,5 +84,5 @@ def lines(curves: dict[str, tuple], *, x: str, y: str, log: bool = False,
     axis.set_xlabel(x)
     axis.set_ylabel(y)
     if len(curves) > 1:
-        fig.legend(loc="outside upper center", ncols=min(len(curves), 3), fontsize=8)
+        legend_above(fig, curves, 8)
     return fig

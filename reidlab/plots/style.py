@@ -1,7 +1,7 @@
 """One look for every figure: colour-blind safe, readable at column width, byte-stable files."""
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from textwrap import fill
 from typing import Any, ParamSpec, TypeVar
@@ -52,6 +52,14 @@ def reference_lines(axis: Axes, marks: dict[str, float] | None) -> None:
         axis.axhline(height, color="0.4", linestyle=":", linewidth=1)
         axis.annotate(fill(name, 14), (1.01, height), xycoords=("axes fraction", "data"),
                       fontsize=8, ha="left", va="center", color="0.3")
+
+
+def legend_above(fig: Figure, names: Collection[str], fontsize: float) -> None:
+    """The legend of the figure's one axis over it, in as many columns as fit, three at most."""
+    longest = max(map(len, names))
+    column = 0.5 + longest * 0.58 * fontsize / 72  # inches: handle and gaps, and the letters
+    fig.legend(loc="outside upper center", fontsize=fontsize,
+               ncols=min(len(names), 3, max(1, int(fig.get_figwidth() / column))))
 
 
 def save_figure(fig: Figure, name: str, folder: Path | str | None = None, **origin) -> Path:
