@@ -54,8 +54,9 @@ def training_curves(runs: dict[str, list[dict]], curves: tuple, fig: Figure | No
     axes = fig.subplots(down, -(-len(panels) // down), squeeze=False).ravel()
     for axis in axes[len(panels):]:
         axis.set_axis_off()
-    for axis, (title, lines) in zip(axes, panels, strict=False):
-        for n, (name, rows) in enumerate(runs.items(), start=len(runs) == 1):
+    first = 1 if len(runs) == 1 else 0  # of the styles: full lines for a run alone
+    for axis, (title, lines) in zip(axes[:len(panels)], panels, strict=True):
+        for n, (name, rows) in enumerate(runs.items(), start=first):
             for key, label, colour in lines:
                 _line(axis, rows, key, f"{label}, {name}", COLOURS[colour], n)
         axis.set_title(title)
