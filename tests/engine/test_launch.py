@@ -75,9 +75,9 @@ def test_the_first_refusal_is_told_though_the_other_run_has_no_folder_yet(tmp_pa
 def test_a_batch_that_processes_cannot_share_evenly_is_refused(tmp_path):
     run = tmp_path / "run"
     done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "3",
-         "-m", "--", *command(run, training__batch_size=8)[2:]],
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+         "-m", "--", *command(run, training__batch_size=9, data__images_per_person=3)[2:]],
         capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
     assert done.returncode
-    assert "training.batch_size 8 cannot be shared evenly by 3 processes" in done.stderr
+    assert "training.batch_size 9 cannot be shared evenly by 2 processes" in done.stderr
     assert not run.exists()

@@ -22,7 +22,8 @@ def cloth_side(b, who, worn, x, id_text, cloth_text):
 
 
 def dependence(b, who, worn, x, id_text, cloth_text):
-    return cka_rbf(b.identity(x), b.cloth(x))
+    """Of half of the batch: kernels of all 128 rows would be four fifths of a step."""
+    return cka_rbf(b.identity(x[:64]), b.cloth(x[:64]))
 
 
 def look(branches, toy):
