@@ -127,8 +127,8 @@ class CrossModal(nn.Module):
         out = VisibleInfraredOutput(
             pooled=pooled, features=features, modality=modality,
             logits=None if self.classifier is None else self.classifier(features),
-            visible_rows=count, before=tokens.mean(dim=1), after=after, views=made.views, tokens=made.tokens,
-            patches=last[:len(tokens)], view_weights=made.view_weights)
+            visible_rows=count, before=tokens.mean(dim=1), after=after, views=made.views,
+            tokens=made.tokens, patches=last[:len(tokens)], view_weights=made.view_weights)
         if self.mixes and self.training:
             self._mix(out, made.tokens[:len(tokens)])
         return out

@@ -207,7 +207,8 @@ def output(sets=1, mixed=False):
     out = VisibleInfraredOutput(
         pooled=pooled, features=rows(4, 12 * sets), logits=rows(5, 12 * sets, 3),
         modality=MODALITY, visible_rows=6, before=rows(6),
-        after=rows(7, 12 * sets).view(sets, 12, 8), views=rows(8, 36).view(3, 12, 8), tokens=rows(9, 48).view(12, 4, 8),
+        after=rows(7, 12 * sets).view(sets, 12, 8), views=rows(8, 36).view(3, 12, 8),
+        tokens=rows(9, 48).view(12, 4, 8),
         patches=rows(11, 48).view(12, 4, 8))
     if mixed:
         out.mixed_logits, out.partner, out.kept = rows(10, 12, 3), torch.arange(12).flip(0), 0.75
