@@ -34,6 +34,8 @@ class Batch:
         cloth_outfit: (B,) outfit that `cloth_text` describes, -1 when unknown.
         is_matched: (B,) bool, whether `cloth_text` describes this very picture; None leaves
             `cloth_match` out.
+        says_id, says_cloth: (B,) bool, where `id_text` and `cloth_text` are not empty.
+        outfits_known: whether every picture's outfit is known.
         negative_text: B whole descriptions of others in the batch that resemble the own one most;
             None where nothing learns from them.
     """
@@ -46,6 +48,9 @@ class Batch:
     outfit: Tensor
     cloth_outfit: Tensor
     is_matched: Tensor
+    says_id: Tensor
+    says_cloth: Tensor
+    outfits_known: bool = True
     negative_text: list[str] | None = None
 
 
@@ -179,15 +184,20 @@ class Batches:
         negative_text = None
         if hard_negatives:
             negative_text = self._hard_negatives(step, pictures, described, rows)
+        id_text = [records[p].id_captions[c] for p, c, _, _ in rows]
+        cloth_text = [records[q].cloth_captions[c] for _, _, q, c in rows]
+        outfit = self.sampler.outfits[pictures]
         return Batch(
             negative_text=negative_text,
             image=augment(images, self.data, generator, len(rows), shard).to(device), shard=shard,
-            id_text=[records[p].id_captions[c] for p, c, _, _ in rows],
-            cloth_text=[records[q].cloth_captions[c] for _, _, q, c in rows],
+            id_text=id_text, cloth_text=cloth_text,
             pid=torch.from_numpy(self.sampler.labels[pictures]).to(device),
-            outfit=torch.from_numpy(self.sampler.outfits[pictures]).to(device),
+            outfit=torch.from_numpy(outfit).to(device),
             cloth_outfit=torch.from_numpy(self.sampler.outfits[described]).to(device),
-            is_matched=torch.tensor([r[0] == r[2] for r in rows], device=device))
+            is_matched=torch.tensor([r[0] == r[2] for r in rows], device=device),
+            says_id=torch.tensor([bool(text) for text in id_text], device=device),
+            says_cloth=torch.tensor([bool(text) for text in cloth_text], device=device),
+            outfits_known=bool((outfit >= 0).all()))
 
     def _hard_negatives(self, step: int, pictures: list, described: list, rows: list) -> list[str]:
         records, rng = self.split.records, np.random.default_rng([self.seed, 3, step])

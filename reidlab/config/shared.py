@@ -45,6 +45,8 @@ class Training:
     max_grad_norm: float = limited(0.0, 0, 1e6)  # gradient norm limit; 0 does not clip
     mixed_precision: bool = True     # bf16 where the device has it (CUDA)
     compile: bool = False            # torch.compile the encoders (CUDA)
+    # steps between looks at the loss: whoever looks makes a GPU wait
+    log_every: int = limited(10, 1, 10_000_000)
     monitor_every: int = limited(20, 1, 10_000_000)  # steps between looks at the held-out batch
     # epochs between scores on val; the last is always scored
     validate_every: int = limited(20, 1, 10_000_000)

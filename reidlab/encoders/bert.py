@@ -162,12 +162,12 @@ class TextEncoder(nn.Module):
     def states(self, texts: Sequence[str], length: int | None = None) -> tuple[Tensor, Tensor]:
         """Token states (B, L, D) and mask (B, L)."""
         device = self.bert.embeddings.word_embeddings.weight.device
-        if self.frozen and length is None:
+        if self.frozen and length is None and device.type == "cpu":
             states, mask = self.frozen(texts, self.tokens)
-            states, mask = states.to(device), mask.to(device)
-        else:
+        else:  # an accelerator encodes faster than it is handed what was kept
             ids, mask = (t.to(device) for t in self.tokens(texts, length))
-            states = self.bert(input_ids=ids, attention_mask=mask).last_hidden_state
+            states = self.bert(input_ids=ids, attention_mask=padding_mask(
+                mask, self.bert.config._attn_implementation)).last_hidden_state
         if self.config.attention:
             mixed, _ = self.attention(states, states, states, need_weights=False,
                                       key_padding_mask=mask == 0)
@@ -193,6 +193,22 @@ class TextEncoder(nn.Module):
         self.tokens.cache_texts(texts)
         if self.frozen:
             self.frozen.cache_texts(texts)
+
+
+def padding_mask(mask: Tensor, attention: str) -> Tensor:
+    """(B, L) of ones and zeros → (B, 1, 1, L), as the library's attention takes it.
+
+    Handed (B, L), the library looks whether there is padding at all, and waits for the device.
+
+    Args:
+        mask: 1 where there is a word.
+        attention: ``sdpa`` reads booleans, ``eager`` adds.
+    """
+    real = mask[:, None, None] != 0
+    if attention == "sdpa":
+        return real
+    return torch.zeros(real.shape, device=mask.device).masked_fill(
+        ~real, torch.finfo(torch.float32).min)
 
 
 class FrozenStates:

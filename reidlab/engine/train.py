@@ -19,8 +19,9 @@ from reidlab.data.loading import with_absolute_source
 from reidlab.encoders.pretrained import digest
 from reidlab.engine.evaluate import evaluate
 from reidlab.engine.meters import LossMeters
-from reidlab.engine.optim import build_optimizer, learning_rate
+from reidlab.engine.optim import build_optimizer
 from reidlab.engine.progress import progress_bar
+from reidlab.engine.step import Row, TrainStep, read
 from reidlab.errors import ReidlabError
 from reidlab.files import write_json
 from reidlab.runs import checkpoint
@@ -28,6 +29,7 @@ from reidlab.runs.folder import RunFolder
 from reidlab.tasks import TASKS, refuse_unbuildable
 
 log = logging.getLogger(__name__)
+LOOK_FOR_STOP = 0.5  # seconds between looks for the stop file
 
 
 def train(experiment: Experiment, run_dir, quiet: bool = False) -> dict:
@@ -97,7 +99,10 @@ class _Session:
         self.model, self.optimizer = accelerator.prepare(
             self.task.model, build_optimizer(experiment.training, self.parameters))
         self.inner = accelerator.unwrap_model(self.model)
-        self.step, self.best = 0, -1.0
+        self.take_step = TrainStep(self.task, self.model, self.parameters, self.optimizer,
+                                   accelerator, experiment.training, self.steps)
+        self.step, self.best, self.next_look = 0, -1.0, 0.0
+        self.unread: list[tuple[dict, torch.Tensor]] = []  # rows of steps, and whom they met
         self.meters = LossMeters(experiment.training.epochs, self.per_epoch)
         if accelerator.is_main_process:
             self._describe()
@@ -149,61 +154,69 @@ class _Session:
         while self.step < self.steps:
             batch = self.task.batch(self.step, shard, self.step / self.steps)
             epoch = 1 + self.step // self.per_epoch
-            row = self.train_step(batch, epoch)
+            row = self.take_step(self.step, batch, epoch)
             self.step += 1
-            self.meters.update(epoch, row)
-            if self.step % config.monitor_every == 0 or self.step == self.steps:
-                log.info("%s", self.meters.line(self.step))
-                row |= gradient_norms(self.inner) | self.task.monitor(self.inner)
-            closing = self.step % self.per_epoch == 0
-            if (closing and epoch % config.validate_every == 0) or self.step == self.steps:
-                row |= self.validate()
-            if accelerator.is_main_process:
-                self.run.log({"step": self.step, "epoch": epoch,
-                              "seconds": round(time.perf_counter() - began, 3), **row})
-                bar.set_postfix_str(f"loss {row['loss/total']:.2f}", refresh=False)
-                bar.update()
-            stopping = self.asked_to_stop()
-            if stopping or self.step % config.checkpoint_every == 0 or self.step == self.steps:
+            self.unread.append(({"step": self.step, "epoch": epoch, "seconds": round(
+                time.perf_counter() - began, 3), **row}, batch.pid))
+            bar.update()
+            last, stopping = self.step == self.steps, self.asked_to_stop()
+            looking = last or self.step % config.monitor_every == 0
+            validating = last or (self.step % self.per_epoch == 0
+                                  and epoch % config.validate_every == 0)
+            saving = last or stopping or self.step % config.checkpoint_every == 0
+            if looking or validating or saving or self.step % config.log_every == 0:
+                rows = self._read()
+                if looking:
+                    log.info("%s", self.meters.line(self.step))
+                    rows[-1] |= gradient_norms(self.inner) | self.task.monitor(self.inner)
+                if validating:
+                    rows[-1] |= self.validate()
+                self._log(rows)
+                bar.set_postfix_str(f"loss {rows[-1]['loss/total']:.2f}", refresh=False)
+            if saving:
                 self.save()
-            if stopping and self.step < self.steps:
+            if stopping and not last:
                 return False
         return True
 
+    def _read(self) -> list[dict[str, float]]:
+        """Rows of the steps since the last look; one that is no number ends the run."""
+        waiting, self.unread = self.unread, []
+        rows = read([row for row, _ in waiting])
+        for place, row in enumerate(rows):
+            wrong = next((name for name, value in row.items()
+                          if name.startswith("loss/") and not math.isfinite(value)), None)
+            if wrong:
+                self._log(rows[:place])
+                people = sorted(set(waiting[place][1].tolist()))[:8]
+                raise ReidlabError(
+                    f"loss term {wrong.removeprefix('loss/')} became {row[wrong]} at step "
+                    f"{row['step'] - 1} (batch of training labels {people}…); lower training.lr or "
+                    "set training.max_grad_norm, then resume from the last checkpoint with the "
+                    "same command")
+            self.meters.update(row["epoch"], row)
+        return rows
+
+    def _log(self, rows: list[dict[str, float]]) -> None:
+        if self.accelerator.is_main_process:
+            for row in rows:
+                self.run.log(row)
+
     def asked_to_stop(self) -> bool:
-        """Whether the stop file is there; all processes of a launch get the first one's answer."""
+        """Whether the stop file is there; it is looked for from time to time.
+
+        Several processes look at the same steps and get the first one's answer.
+        """
+        if self.accelerator.num_processes == 1:
+            if time.monotonic() < self.next_look:
+                return False
+            self.next_look = time.monotonic() + LOOK_FOR_STOP
+            return self.run.stop.is_file()
+        if self.step % self.experiment.training.log_every and self.step < self.steps:
+            return False
         found = torch.tensor([self.run.stop.is_file()], device=self.accelerator.device)
-        if self.accelerator.num_processes > 1:
-            torch.distributed.broadcast(found, src=0)
+        torch.distributed.broadcast(found, src=0)
         return bool(found.item())
-
-    def train_step(self, batch, epoch: int) -> dict[str, float]:
-        """Forward, losses, backward, one optimizer step; returns the logged numbers."""
-        config, accelerator = self.experiment.training, self.accelerator
-        rate = learning_rate(config, self.step, self.steps)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        terms, seen = self.task.forward(self.model, batch, epoch, self.step / self.steps)
-        values = {name: term.item() for name, term in terms.items()}
-        self._refuse_nan(values, batch)
-        self.optimizer.zero_grad()
-        accelerator.backward(terms["total"])
-        row = {f"loss/{name}": value for name, value in values.items()} | {"lr": rate} | seen
-        if config.max_grad_norm:
-            row["gradient/total"] = float(
-                accelerator.clip_grad_norm_(self.parameters, config.max_grad_norm))
-        self.optimizer.step()
-        return row
-
-    def _refuse_nan(self, values: dict[str, float], batch) -> None:
-        wrong = [name for name, value in values.items() if not math.isfinite(value)]
-        if wrong:
-            people = sorted(set(batch.pid.tolist()))[:8]
-            raise ReidlabError(
-                f"loss term {wrong[0]} became {values[wrong[0]]} at step {self.step} (batch of "
-                f"training labels {people}…); lower training.lr or set training.max_grad_norm, "
-                "then resume from the last checkpoint with the same command"
-            )
 
     def validate(self) -> dict[str, float]:
         """Scores on the validation people; the best weights are kept."""
@@ -236,12 +249,12 @@ def keep_freed_memory() -> None:
 
 def gradient_norms(model: nn.Module) -> dict[str, float]:
     """Norm of the gradient of each top-level part; 0 where nothing arrives."""
-    norms = {}
+    norms: Row = {}
     for name, part in model.named_children():
         grads = [p.grad for p in part.parameters() if p.grad is not None]
         norms[f"gradient/{name}"] = (
-            torch.stack([g.norm() for g in grads]).norm().item() if grads else 0.0)
-    return norms
+            torch.stack([g.norm() for g in grads]).norm() if grads else 0.0)
+    return read([norms])[0]
 
 
 def memory() -> dict[str, float]:

@@ -7,6 +7,8 @@ from torch import Tensor
 
 from reidlab.errors import ReidlabError
 
+NOWHERE = -1e4  # a logit that takes no part: its share of a softmax is exactly 0
+
 
 def info_nce(image: Tensor, text: Tensor, *, temperature: float | Tensor = 0.1) -> Tensor:
     """Symmetric InfoNCE whose only positive is the text with the same index.
@@ -40,7 +42,8 @@ def one_way_info_nce(feature: Tensor, text: Tensor, *, temperature: float | Tens
 
 
 def multi_positive(image: Tensor, text: Tensor, image_keys: Tensor, text_keys: Tensor, *,
-                   temperature: float | Tensor = 0.1, valid: Tensor | None = None) -> Tensor:
+                   temperature: float | Tensor = 0.1, valid: Tensor | None = None,
+                   valid_images: Tensor | None = None) -> Tensor:
     """Symmetric InfoNCE in which every pair with equal keys is a positive.
 
     Keys are persons for identity and outfits for clothing. The target of a row is spread evenly
@@ -51,38 +54,43 @@ def multi_positive(image: Tensor, text: Tensor, image_keys: Tensor, text_keys: T
         image_keys: (B,), text_keys: (B',) integers.
         temperature: > 0.
         valid: (B',) bool, texts that say something; the others are neither row nor column.
+        valid_images: (B,) bool, the same of pictures.
 
     Returns:
         Scalar in nats; log k at best when each row has k positives. Zero if no row has any.
 
     Source: many positives as in arXiv:2004.11362.
     """
-    if valid is not None:
-        text, text_keys = text[valid], text_keys[valid]
     logits = similarity(image, text, same_count=False) / temperature
     positive = image_keys[:, None] == text_keys[None, :]
+    for kept in (valid, None if valid_images is None else valid_images[:, None]):
+        if kept is not None:
+            logits, positive = logits.masked_fill(~kept, NOWHERE), positive & kept
     return (_spread(logits, positive) + _spread(logits.T, positive.T)) / 2
 
 
-def summed_scores(pairs: list[tuple[Tensor, Tensor]], keys: Tensor, *,
+def summed_scores(pairs: list[tuple[Tensor, Tensor]], same: Tensor, keep: Tensor | None = None, *,
                   temperature: float | Tensor = 0.1) -> Tensor:
     """Symmetric contrast on the sum of several cosines: identity and clothing as retrieval adds
     them.
 
     Args:
         pairs: (image, text) of each side, (B, D) each; normalised here.
-        keys: (B,) integers; equal keys (one person in one outfit) are positives.
+        same: (B, B) bool, which pairs are positives (one person in one outfit).
+        keep: (B,) bool, rows that take part; the others are neither picture nor text.
 
     Returns:
         Scalar in nats; `multi_positive` when there is one pair and all texts say something.
     """
     logits = cast(Tensor, sum(similarity(image, text) for image, text in pairs)) / temperature
-    positive = keys[:, None] == keys[None, :]
-    return (_spread(logits, positive) + _spread(logits.T, positive)) / 2
+    if keep is not None:
+        logits = logits.masked_fill(~(keep & keep[:, None]), NOWHERE)
+        same = same & keep & keep[:, None]
+    return (_spread(logits, same) + _spread(logits.T, same)) / 2
 
 
-def same_person_other_picture(image: Tensor, pids: Tensor, *, temperature: float | Tensor = 0.1
-                              ) -> Tensor:
+def same_person_other_picture(image: Tensor, pids: Tensor, *, temperature: float | Tensor = 0.1,
+                              valid: Tensor | None = None) -> Tensor:
     """Supervised contrast among pictures: all pictures of one person are positives.
 
     With a person's different outfits in one batch, what they share is the person.
@@ -90,6 +98,7 @@ def same_person_other_picture(image: Tensor, pids: Tensor, *, temperature: float
     Args:
         image: (B, D); normalised here.
         pids: (B,).
+        valid: (B,) bool, pictures that take part; all, where it is None.
 
     Returns:
         Scalar in nats. Zero if nobody appears twice.
@@ -99,7 +108,10 @@ def same_person_other_picture(image: Tensor, pids: Tensor, *, temperature: float
     logits = similarity(image, image) / temperature
     self_pair = torch.eye(len(image), dtype=torch.bool, device=image.device)
     positive = (pids[:, None] == pids[None, :]) & ~self_pair
-    return _spread(logits.masked_fill(self_pair, -1e4), positive)
+    left_out = self_pair
+    if valid is not None:
+        left_out = self_pair | ~(valid & valid[:, None])
+    return _spread(logits.masked_fill(left_out, NOWHERE), positive & ~left_out)
 
 
 def masked_info_nce(image: Tensor, text: Tensor, is_matched: Tensor, *,

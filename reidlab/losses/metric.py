@@ -6,7 +6,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from reidlab.errors import ReidlabError
 from reidlab.losses.precision import precision_of
 
 ROUNDING = 1e-14  # of the squared sizes: squared distances below it are rounding of float32 rows
@@ -17,7 +16,7 @@ def batch_hard_triplet(features: Tensor, labels: Tensor, *, margin: float = 0.3)
 
     Args:
         features: (R, D), not normalised here; Euclidean distances.
-        labels: (R,).
+        labels: (R,); a row whose label is negative is nobody's and left out.
 
     Returns:
         Scalar: `margin` when all rows are equal, 0 when people are farther apart than their
@@ -25,15 +24,15 @@ def batch_hard_triplet(features: Tensor, labels: Tensor, *, margin: float = 0.3)
 
     Source: arXiv:1703.07737.
     """
-    distance = distances(features, features)
-    same = labels[:, None] == labels[None, :]
-    own = same & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
+    distance, known = distances(features, features), labels >= 0
+    same, met = labels[:, None] == labels[None, :], known & known[:, None]
+    own = same & met & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
+    other = ~same & met
     farthest = distance.masked_fill(~own, -torch.inf).amax(dim=1)
-    nearest = distance.masked_fill(same, torch.inf).amin(dim=1)
-    counted = own.any(dim=1) & ~same.all(dim=1)
-    if not counted.any():
-        return (features * 0).sum()
-    return (farthest - nearest + margin)[counted].clamp(min=0).mean()
+    nearest = distance.masked_fill(~other, torch.inf).amin(dim=1)
+    counted = own.any(dim=1) & other.any(dim=1)
+    each = torch.where(counted, farthest - nearest + margin, 0.0).clamp(min=0)
+    return each.sum() / counted.sum().clamp(min=1)
 
 
 def centre_pairs(plain: Tensor, generated: Tensor, labels: Tensor, modality: Tensor, *,
@@ -46,32 +45,34 @@ def centre_pairs(plain: Tensor, generated: Tensor, labels: Tensor, modality: Ten
         labels, modality: (R,); modality 0 visible, 1 infrared.
 
     Returns:
-        Scalar, the mean over people of the visible and infrared sides.
-
-    Raises:
-        ReidlabError: no person is there in both modalities, or only one is.
+        Scalar, the mean over people of the visible and infrared sides. Counted are people with a
+        label of 0 or more who are there in both modalities; 0 where there is none, and where there
+        is one, nobody else is there to keep away from.
 
     Source: DEEN, arXiv:2303.14481, §3.3.
     """
-    own_rows = labels == labels.unique()[:, None]                                    # (P, R)
-    rows_of = torch.stack([own_rows & (modality == number) for number in (0, 1)]).double()
-    rows_of = rows_of[:, rows_of.any(dim=2).all(dim=0)]       # people seen in both modalities
-    if rows_of.shape[1] < 2:
-        raise ReidlabError("centre_pairs needs at least two people in both modalities; got "
-                           f"{rows_of.shape[1]}")
+    own = labels == labels[:, None]                                          # (R, R)
+    rows_of = torch.stack([own & (modality == number) for number in (0, 1)]).double()
+    counts = rows_of.sum(dim=2)                                              # (2, R)
+    counted = (counts > 0).all(dim=0) & (labels >= 0)
+    weight = counted / own.sum(dim=1)                                # a person's rows count as one
 
-    def centres(features: Tensor, number: int) -> Tensor:
-        return rows_of[number] @ features.double() / rows_of[number].sum(dim=1, keepdim=True)
+    def centres(features: Tensor, number: int) -> Tensor:      # of each row's person
+        return rows_of[number] @ features.double() / counts[number].clamp(min=1)[:, None]
+
+    def nearest_other(of: Tensor) -> Tensor:
+        return distances(of, of).masked_fill(own | ~counted, torch.inf).amin(dim=1)
     sides = []
     for number in (0, 1):
-        own, other = centres(plain, number), centres(plain, 1 - number)
+        origin, other = centres(plain, number), centres(plain, 1 - number)
         made = centres(generated, number)
         near = paired(other, made)
         sides.append(
-            (margin + near - paired(own, made).detach()).clamp(min=0)
+            (margin + near - paired(origin, made).detach()).clamp(min=0)
             + 0.5 * (margin + near - nearest_other(made)).clamp(min=0)
-            + 0.5 * (margin + near - nearest_other(own)).clamp(min=0))
-    return ((sides[0] + sides[1]).mean() / 2).to(precision_of(plain, generated))
+            + 0.5 * (margin + near - nearest_other(origin)).clamp(min=0))
+    each = torch.where(counted, sides[0] + sides[1], 0.0) / 2
+    return ((each * weight).sum() / weight.sum().clamp(min=1)).to(precision_of(plain, generated))
 
 
 def distances(a: Tensor, b: Tensor) -> Tensor:
@@ -95,12 +96,6 @@ def paired(a: Tensor, b: Tensor) -> Tensor:
     return torch.linalg.vector_norm(a.to(precision) - b.to(precision), dim=1)
 
 
-def nearest_other(centres: Tensor) -> Tensor:
-    """(P, D) → (P,) distance of each row to the nearest other one."""
-    self_pair = torch.eye(len(centres), dtype=torch.bool, device=centres.device)
-    return distances(centres, centres).masked_fill(self_pair, torch.inf).amin(dim=1)
-
-
 def modality_gap(features: Tensor, modality: Tensor) -> Tensor:
     """Distance between the two modalities' mean directions.
 
@@ -113,4 +108,5 @@ def modality_gap(features: Tensor, modality: Tensor) -> Tensor:
     Source: note 004, suggestion 2, improvement.
     """
     unit = F.normalize(features, dim=-1)
-    return (unit[modality == 0].mean(dim=0) - unit[modality == 1].mean(dim=0)).norm()
+    first, second = ((modality == number).to(unit.dtype) for number in (0, 1))
+    return (first @ unit / first.sum() - second @ unit / second.sum()).norm()

@@ -137,16 +137,12 @@ class TextImageLoss(nn.Module):
         return min(1.0, since / self.config.decouple_ramp) if self.config.decouple_ramp else 1.0
 
     def _info_nce(self, out, batch, epoch, words):
-        has_text = torch.tensor([bool(t) for t in batch.id_text], device=batch.pid.device)
+        image, text = out.image_embeds, out.id_text_embeds
         if self.config.positives == "same":
-            return multi_positive(out.image_embeds, out.id_text_embeds, batch.pid, batch.pid,
-                                  temperature=self.temperature, valid=has_text)
-        if not has_text.any():
-            return out.image_embeds.sum() * 0
-        if has_text.all():
-            return info_nce(out.image_embeds, out.id_text_embeds, temperature=self.temperature)
-        return info_nce(out.image_embeds[has_text], out.id_text_embeds[has_text],
-                        temperature=self.temperature)
+            return multi_positive(image, text, batch.pid, batch.pid,
+                                  temperature=self.temperature, valid=batch.says_id)
+        own = torch.eye(len(image), dtype=torch.bool, device=image.device)
+        return summed_scores([(image, text)], own, batch.says_id, temperature=self.temperature)
 
     def _cls(self, out, batch, epoch, words):
         return F.cross_entropy(out.id_logits, batch.pid,
@@ -172,12 +168,11 @@ class TextImageLoss(nn.Module):
         image, text = out.cloth_image_embeds, out.cloth_text_embeds
         if self.config.cloth_match == "diagonal":
             return info_nce(image, text, temperature=self.temperature)
-        has_text = torch.tensor([bool(t) for t in batch.cloth_text], device=batch.pid.device)
-        if (batch.outfit < 0).any():  # outfits unknown: only the described picture is a positive
-            return masked_info_nce(image, text, batch.is_matched & has_text,
+        if not batch.outfits_known:  # only the described picture is a positive
+            return masked_info_nce(image, text, batch.is_matched & batch.says_cloth,
                                    temperature=self.temperature)
         return multi_positive(image, text, batch.outfit, batch.cloth_outfit,
-                              temperature=self.temperature, valid=has_text)
+                              temperature=self.temperature, valid=batch.says_cloth)
 
     def _decouple(self, out, batch, epoch, words):
         if self.config.decouple_on == "embedding":
@@ -201,31 +196,32 @@ class TextImageLoss(nn.Module):
         return self.fusion_gate_mean(out.gate_weights)
 
     def _summed_score(self, out, batch, epoch, words):
-        both = [bool(i and c) for i, c in zip(batch.id_text, batch.cloth_text, strict=True)]
-        keep = batch.is_matched & torch.tensor(both, device=batch.pid.device)
-        _, key = torch.stack([batch.pid, batch.outfit], 1).unique(dim=0, return_inverse=True)
-        return summed_scores([(out.image_embeds[keep], out.id_text_embeds[keep]),
-                              (out.cloth_image_embeds[keep], out.cloth_text_embeds[keep])],
-                             key[keep], temperature=self.temperature)
+        return summed_scores([(out.image_embeds, out.id_text_embeds),
+                              (out.cloth_image_embeds, out.cloth_text_embeds)], _looks_alike(batch),
+                             batch.is_matched & batch.says_id & batch.says_cloth,
+                             temperature=self.temperature)
 
     def _id_image(self, out, batch, epoch, words):
         return same_person_other_picture(out.image_embeds, batch.pid,
                                          temperature=self.temperature)
 
     def _fine_grained(self, out, batch, epoch, words):
-        _, key = torch.stack([batch.pid, batch.outfit], 1).unique(dim=0, return_inverse=True)
-        same = (key[:, None] == key).float()
+        same = _looks_alike(batch).float()
         target = same / same.sum(dim=1, keepdim=True)
         logits = out.token_similarity / self.temperature
         return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
 
     def _itm(self, out, batch, epoch, words):
-        has_text = torch.tensor([bool(i or c) for i, c in zip(batch.id_text, batch.cloth_text,
-                                                          strict=True)], device=batch.pid.device)
-        fits = torch.tensor([1.0, 0.0], device=batch.pid.device).expand(len(has_text), 2)
-        keep = has_text & batch.is_matched
-        return F.binary_cross_entropy_with_logits(out.itm_logits[keep], fits[keep])
+        keep = (batch.says_id | batch.says_cloth) & batch.is_matched
+        fits = torch.tensor([1.0, 0.0], device=keep.device).expand(len(keep), 2)
+        found = F.binary_cross_entropy_with_logits(out.itm_logits, fits, reduction="none")
+        return (found.mean(dim=1) * keep).sum() / keep.sum().clamp(min=1)
 
     def _words(self, out, batch, epoch, words):
         return (cka_linear(out.image_embeds, words["cloth"])
                 + cka_linear(out.cloth_image_embeds, words["id"]))
+
+
+def _looks_alike(batch: Batch) -> Tensor:
+    """(B, B) bool: one person in one outfit."""
+    return ((batch.pid[:, None] == batch.pid) & (batch.outfit[:, None] == batch.outfit))

@@ -54,14 +54,11 @@ class VisibleInfraredLoss(nn.Module):
         return terms
 
     def _cls(self, out, labels):
-        known = labels.repeat(out.sets) >= 0
-        return F.cross_entropy(out.logits[known], labels.repeat(out.sets)[known],
+        return F.cross_entropy(out.logits, labels.repeat(out.sets), ignore_index=-1,
                                label_smoothing=self.config.label_smoothing)
 
     def _triplet(self, out, labels):
-        known = labels.repeat(out.sets) >= 0
-        return batch_hard_triplet(out.pooled[known], labels.repeat(out.sets)[known],
-                                  margin=self.config.margin)
+        return batch_hard_triplet(out.pooled, labels.repeat(out.sets), margin=self.config.margin)
 
     def _cpm(self, out, labels):
         """Added sets against the rows they came from; a fused set against what went in."""
@@ -70,10 +67,9 @@ class VisibleInfraredLoss(nn.Module):
             plain, generated = out.pooled[:rows], out.pooled[rows:].split(rows)
         else:
             plain, generated = out.before, out.after
-        known = labels >= 0
         return torch.stack([
-            centre_pairs(plain[known], made[known], labels[known], out.modality[known],
-                         margin=self.config.cpm_margin) for made in generated]).mean()
+            centre_pairs(plain, made, labels, out.modality, margin=self.config.cpm_margin)
+            for made in generated]).mean()
 
     def _orthogonality(self, out, labels):
         return ORTHOGONALITY[self.config.orthogonality](out)
@@ -85,11 +81,12 @@ class VisibleInfraredLoss(nn.Module):
             labels = torch.where(labels < 0, -2 - found, labels)
             taking_part = torch.ones_like(taking_part)
         if self.config.contrast_over == "all":
-            return same_person_other_picture(rows[taking_part], labels[taking_part],
-                                             temperature=self.config.temperature)
-        visible, infrared = ((out.modality == number) & taking_part for number in (0, 1))
-        return multi_positive(rows[visible], rows[infrared], labels[visible], labels[infrared],
-                              temperature=self.config.temperature)
+            return same_person_other_picture(rows, labels, temperature=self.config.temperature,
+                                             valid=taking_part)
+        count = out.visible_rows
+        return multi_positive(rows[:count], rows[count:], labels[:count], labels[count:],
+                              temperature=self.config.temperature, valid=taking_part[count:],
+                              valid_images=taking_part[:count])
 
     def _alignment(self, out, labels):
         return modality_gap(out.features[:len(labels)], out.modality)
@@ -97,11 +94,12 @@ class VisibleInfraredLoss(nn.Module):
     def _patches(self, out, labels):
         """Row i of both modalities shows one scene: patch k of one is patch k of the other. Rows
         without a name were drawn apart, each of anybody, and stay out."""
-        seen = out.patches[labels >= 0]
-        seen = seen - seen.mean(dim=(0, 1))
-        seen = seen.reshape(2, -1, seen.shape[-1])                            # (2, B·N, d)
-        place = torch.arange(seen.shape[1], device=seen.device)
-        return multi_positive(*seen, place, place, temperature=self.config.temperature)
+        known = (labels >= 0).repeat_interleave(out.patches.shape[1])         # (R·N,)
+        seen = out.patches.flatten(0, 1)                                      # (R·N, d)
+        seen = seen - known.to(seen.dtype) @ seen / known.sum()
+        place = torch.arange(len(seen) // 2, device=seen.device)
+        return multi_positive(*seen.chunk(2), place, place, temperature=self.config.temperature,
+                              valid=known.chunk(2)[1], valid_images=known.chunk(2)[0])
 
     def _cut_mix(self, out, labels):
         stayed = F.cross_entropy(out.mixed_logits, labels, ignore_index=-1)

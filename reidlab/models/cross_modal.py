@@ -33,6 +33,7 @@ class VisibleInfraredOutput:
         features: (S·R, D) behind the neck.
         logits: (S·R, C); None where no loss classifies.
         modality: (R,) 0 visible, 1 infrared.
+        visible_rows: how many of R are visible; they come first.
         before, after: (R, D) pooled tokens before the expansion, and (S', R, D) of what it made.
         views: (K, R, d) pooled views; the tokens' own mean without an expansion.
         tokens: (S·R, N, D) that the expansion gave.
@@ -46,6 +47,7 @@ class VisibleInfraredOutput:
     features: Tensor
     logits: Tensor | None
     modality: Tensor
+    visible_rows: int
     before: Tensor
     after: Tensor
     views: Tensor
@@ -119,27 +121,27 @@ class CrossModal(nn.Module):
                 else Expanded(tokens, tokens.mean(dim=1)[None]))
         last = self.last_stage(made.tokens)
         pooled = self.pool(last)
-        features = self.neck(pooled, modality.repeat(made.extra + 1))
+        count = 0 if visible is None else len(visible)
+        features = self.neck(pooled.unflatten(0, (-1, len(tokens))), count).flatten(0, 1)
         after = made.tokens.mean(dim=1).view(made.extra + 1, len(tokens), -1)
         out = VisibleInfraredOutput(
             pooled=pooled, features=features, modality=modality,
             logits=None if self.classifier is None else self.classifier(features),
-            before=tokens.mean(dim=1), after=after, views=made.views, tokens=made.tokens,
-            patches=last[:len(tokens)], view_weights=made.view_weights)
+            visible_rows=count, before=tokens.mean(dim=1), after=after, views=made.views,
+            tokens=made.tokens, patches=last[:len(tokens)], view_weights=made.view_weights)
         if self.mixes and self.training:
-            self._mix(out, made.tokens[:len(tokens)], modality)
+            self._mix(out, made.tokens[:len(tokens)])
         return out
 
-    def _mix(self, out: VisibleInfraredOutput, tokens: Tensor, modality: Tensor) -> None:
+    def _mix(self, out: VisibleInfraredOutput, tokens: Tensor) -> None:
         """Classify rows with a partner's patches in them; the partner is of the same modality."""
-        partner = torch.arange(len(tokens), device=tokens.device)
-        for number in (VISIBLE, INFRARED):
-            rows = torch.nonzero(modality == number)[:, 0]
-            partner[rows] = rows[torch.randperm(len(rows), device=rows.device)]
+        count, device = out.visible_rows, tokens.device
+        partner = torch.cat([torch.randperm(count, device=device),
+                             count + torch.randperm(len(tokens) - count, device=device)])
         mixed, out.kept = cut_mix(tokens, partner, float(torch.rand(())), self.grid)
         out.partner = partner
         classifier = cast(nn.Linear, self.classifier)  # there is one where rows are mixed
-        out.mixed_logits = classifier(self.neck(self.pool(self.last_stage(mixed)), modality))
+        out.mixed_logits = classifier(self.neck(self.pool(self.last_stage(mixed))[None], count)[0])
 
     def encode(self, image: Tensor, modality: int) -> Tensor:
         """Test features of one modality.

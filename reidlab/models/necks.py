@@ -1,4 +1,8 @@
-"""Between the pooled vector and the classifier. Shapes: R rows, D width."""
+"""Between the pooled vector and the classifier.
+
+Shapes: S sets of R rows each, of which V come first and are visible; D width. Rows are told apart
+by their place: to look for them by a mask would make the processor wait for the device.
+"""
 import torch
 from torch import Tensor, nn
 
@@ -15,9 +19,9 @@ class BNNeck(nn.Module):
         super().__init__()
         self.norm = unshifted(dim)
 
-    def forward(self, pooled: Tensor, modality: Tensor) -> Tensor:
-        """(R, D), (R,) → (R, D)."""
-        return self.norm(pooled)
+    def forward(self, pooled: Tensor, visible: int) -> Tensor:
+        """(S, R, D), V → (S, R, D)."""
+        return self.norm(pooled.flatten(0, 1)).view(pooled.shape)
 
 
 class ModalityBNNeck(nn.Module):
@@ -33,14 +37,11 @@ class ModalityBNNeck(nn.Module):
         super().__init__()
         self.norms = nn.ModuleList([unshifted(dim), unshifted(dim)])
 
-    def forward(self, pooled: Tensor, modality: Tensor) -> Tensor:
-        """(R, D), (R,) → (R, D)."""
-        out = torch.empty_like(pooled)
-        for number, norm in enumerate(self.norms):
-            rows = modality == number
-            if rows.any():
-                out[rows] = norm(pooled[rows]).to(out.dtype)
-        return out
+    def forward(self, pooled: Tensor, visible: int) -> Tensor:
+        """(S, R, D), V → (S, R, D)."""
+        parts = pooled[:, :visible], pooled[:, visible:]
+        return torch.cat([norm(part.flatten(0, 1)).view(part.shape) for norm, part in
+                          zip(self.norms, parts, strict=True) if part.shape[1]], dim=1)
 
 
 class LinearModalityNeck(nn.Module):
@@ -54,9 +55,9 @@ class LinearModalityNeck(nn.Module):
         super().__init__()
         self.linear, self.by_modality = nn.Linear(dim, dim), ModalityBNNeck(dim)
 
-    def forward(self, pooled: Tensor, modality: Tensor) -> Tensor:
-        """(R, D), (R,) → (R, D)."""
-        return self.by_modality(self.linear(pooled), modality)
+    def forward(self, pooled: Tensor, visible: int) -> Tensor:
+        """(S, R, D), V → (S, R, D)."""
+        return self.by_modality(self.linear(pooled), visible)
 
 
 class LinearNeck(nn.Module):
@@ -69,9 +70,9 @@ class LinearNeck(nn.Module):
         super().__init__()
         self.layers = nn.Sequential(nn.Linear(dim, dim), nn.BatchNorm1d(dim), nn.ReLU())
 
-    def forward(self, pooled: Tensor, modality: Tensor) -> Tensor:
-        """(R, D), (R,) → (R, D)."""
-        return self.layers(pooled)
+    def forward(self, pooled: Tensor, visible: int) -> Tensor:
+        """(S, R, D), V → (S, R, D)."""
+        return self.layers(pooled.flatten(0, 1)).view(pooled.shape)
 
 
 def unshifted(dim: int) -> nn.BatchNorm1d:
@@ -86,7 +87,7 @@ NECKS = {"bnneck": BNNeck, "bnneck_by_modality": ModalityBNNeck,
 
 
 def build_neck(name: str, dim: int) -> nn.Module:
-    """The neck called `name`: (R, D), (R,) modality → (R, D)."""
+    """The neck called `name`: (S, R, D), and how many of R are visible → (S, R, D)."""
     if name not in NECKS:
         raise ReidlabError(f"unknown stages.neck {name!r}; known: {', '.join(NECKS)}")
     return NECKS[name](dim)

@@ -124,8 +124,8 @@ class TextImageTraining:
                             self.loss.needs_negatives(step, progress))
 
     def forward(self, model: nn.Module, batch: Batch, epoch: int, progress: float
-                ) -> tuple[dict, dict[str, float]]:
-        """Loss terms of a batch, and what else is worth a line in the log."""
+                ) -> tuple[dict, dict[str, float | torch.Tensor]]:
+        """Loss terms of a batch, and what else is worth a line in the log, unread."""
         self.progress = progress  # the clock of the next look
         reversal = alpha_ramp(epoch - 1)  # its own epochs start at 0
         reversed_ = self.accelerator.unwrap_model(model).set_reversal(reversal)
@@ -134,14 +134,14 @@ class TextImageTraining:
             id_text=batch.id_text[batch.shard],
             negative_text=batch.negative_text and batch.negative_text[batch.shard]))
         terms = self.loss(out, batch, epoch, progress, self._words(batch))
-        row = {}
+        row: dict[str, float | torch.Tensor] = {}
         if reversed_ and self.loss.reads_clothing:
             row["reversal/alpha"] = reversal
         if out.id_logits is not None:
             right = out.id_logits.argmax(dim=1) == batch.pid
-            row["train/id_accuracy"] = right.float().mean().item()
+            row["train/id_accuracy"] = right.float().mean()
         if out.gate_weights is not None:
-            row["gate/image_weight"] = out.gate_weights[:, 0].mean().item()
+            row["gate/image_weight"] = out.gate_weights[:, 0].mean()
         return terms, row
 
     def _words(self, batch: Batch) -> dict | None:

@@ -69,20 +69,20 @@ class VisibleInfraredTraining:
         return self.batches(step, progress, self.device)
 
     def forward(self, model: nn.Module, batch: VisibleInfraredBatch, epoch: int, progress: float
-                ) -> tuple[dict, dict[str, float]]:
-        """Loss terms of a batch, and what else is worth a line in the log."""
+                ) -> tuple[dict, dict[str, float | torch.Tensor]]:
+        """Loss terms of a batch, and what else is worth a line in the log, unread."""
         out = in_full_precision(model(batch.visible, batch.infrared))
         terms = self.loss(out, batch.pid, progress, batch.aligned)
-        row = {}
+        row: dict[str, float | torch.Tensor] = {}
         if out.logits is not None:
             labels = batch.pid.repeat(out.sets)
-            right = (out.logits.argmax(dim=1) == labels)[labels >= 0]
-            row["train/id_accuracy"] = right.float().mean().item()
+            right = out.logits.argmax(dim=1) == labels             # a label of −1 is never right
+            row["train/id_accuracy"] = right.sum() / (labels >= 0).sum()
         if out.view_weights is not None:
-            row |= {f"view_weights/{name}_{k}": weight for name, number in (("visible", 0),
-                                                                     ("infrared", 1))
-                    for k, weight in enumerate(
-                        out.view_weights[out.modality == number].mean(dim=0).tolist())}
+            for name, rows in (("visible", out.view_weights[:out.visible_rows]),
+                               ("infrared", out.view_weights[out.visible_rows:])):
+                row |= {f"view_weights/{name}_{k}": weight
+                        for k, weight in enumerate(rows.mean(dim=0).unbind())}
         return terms, row
 
     @torch.no_grad()

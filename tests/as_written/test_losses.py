@@ -87,7 +87,8 @@ def batch_of(rows: int, matched: bool, classes: int) -> Batch:
     pid = torch.arange(rows) % classes
     return Batch(image=torch.zeros(0), shard=slice(None), id_text=["a"] * rows,
                  cloth_text=["b"] * rows, pid=pid, outfit=pid, cloth_outfit=pid,
-                 is_matched=torch.full((rows,), matched))
+                 is_matched=torch.full((rows,), matched),
+                 says_id=torch.ones(rows).bool(), says_cloth=torch.ones(rows).bool())
 
 
 def output_of(rows: int, classes: int) -> TextImageOutput:

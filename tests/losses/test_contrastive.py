@@ -189,9 +189,26 @@ def test_wrong_shape_says_what_it_got():
 
 def test_summed_scores_add_the_cosines_of_both_sides():
     (a, b), (c, d), keys = pairs(5, seed=1), pairs(5, seed=2), torch.tensor([0, 1, 2, 3, 3])
-    one = summed_scores([(a, b)], keys)
+    same = keys[:, None] == keys
+    one = summed_scores([(a, b)], same)
     assert one.item() == pytest.approx(multi_positive(a, b, keys, keys).item())
     joined = [torch.cat([F.normalize(x, dim=1), F.normalize(y, dim=1)], 1) for x, y in
               ((a, c), (b, d))]  # the cosine of joined unit vectors is half the sum
-    assert summed_scores([(a, b), (c, d)], keys, temperature=0.2).item() == pytest.approx(
+    assert summed_scores([(a, b), (c, d)], same, temperature=0.2).item() == pytest.approx(
         multi_positive(*joined, keys, keys, temperature=0.1).item(), rel=1e-5)
+
+
+@pytest.mark.covers("L1")
+def test_rows_that_take_no_part_are_as_if_they_were_not_there():
+    """Masked and not cut out, since to count rows would make the processor wait for the device."""
+    (a, b), keep = pairs(6, seed=1), torch.tensor([1, 0, 1, 1, 0, 1]).bool()
+    who = torch.tensor([0, 0, 1, 1, 2, 0])
+    same = who[:, None] == who
+    left = summed_scores([(a[keep], b[keep])], same[keep][:, keep])
+    assert summed_scores([(a, b)], same, keep).item() == pytest.approx(left.item(), rel=1e-6)
+    left = same_person_other_picture(a[keep], who[keep])
+    assert same_person_other_picture(a, who, valid=keep).item() == pytest.approx(left.item(),
+                                                                                 rel=1e-6)
+    left = multi_positive(a[keep], b[keep], who[keep], who[keep])
+    assert multi_positive(a, b, who, who, valid=keep, valid_images=keep).item() == pytest.approx(
+        left.item(), rel=1e-6)

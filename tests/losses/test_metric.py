@@ -6,7 +6,6 @@ from reidlab.losses.metric import (
     batch_hard_triplet,
     centre_pairs,
     distances,
-    nearest_other,
     paired,
 )
 
@@ -49,7 +48,6 @@ def test_equal_rows_give_finite_gradients_in_every_precision(kind, value):
     for loss in (lambda x: batch_hard_triplet(x, LABELS),
                  lambda x: centre_pairs(x, x, LABELS, MODALITY),
                  lambda x: paired(x, x.flip(0)).sum(),
-                 lambda x: nearest_other(x).sum(),
                  lambda x: distances(x, x).sum()):
         same.grad = None
         found = loss(same)
@@ -77,7 +75,6 @@ def test_centres_of_collapsed_rows_are_those_of_fp64(spread):
     a, b = collapsed(2, spread), collapsed(3, spread)
     assert torch.allclose(paired(a, b).double(), (a.double() - b.double()).norm(dim=1), rtol=1e-5)
     exact = torch.cdist(a.double(), a.double()).fill_diagonal_(torch.inf).amin(dim=1)
-    assert torch.allclose(nearest_other(a).double(), exact, rtol=1e-5)
     assert torch.allclose(distances(a, b).double(), (a.double()[:, None] - b.double()).norm(dim=2),
                           rtol=1e-5)
 
@@ -85,7 +82,6 @@ def test_centres_of_collapsed_rows_are_those_of_fp64(spread):
 def test_gradients_of_distances_equal_finite_differences():
     x = collapsed(spread=0.1, width=4).double().requires_grad_()
     assert torch.autograd.gradcheck(lambda a: batch_hard_triplet(a, LABELS, margin=1.0), x)
-    assert torch.autograd.gradcheck(lambda a: nearest_other(a).sum(), x)
     assert torch.autograd.gradcheck(lambda a: paired(a, a.flip(0)).sum(), x)
 
 

@@ -10,7 +10,6 @@ from torch import nn
 from reidlab.batches.visible_infrared import VisibleInfraredBatches
 from reidlab.config.visible_infrared import Loss, Weights
 from reidlab.data.loading import synthetic_visible_infrared
-from reidlab.errors import ReidlabError
 from reidlab.losses.clustering import OnlineClusters
 from reidlab.losses.contrastive import multi_positive
 from reidlab.losses.decoupling import cka_linear
@@ -67,9 +66,27 @@ def test_centre_pairs_by_a_slow_loop_over_people():
 
 
 @pytest.mark.covers("V30")
-def test_centres_need_people_in_both_modalities():
-    with pytest.raises(ReidlabError, match="at least two people in both modalities; got 0"):
-        centre_pairs(rows(), rows(1), LABELS, torch.zeros(12))
+def test_centres_count_people_whom_both_modalities_show_and_somebody_has_named():
+    plain, made = rows(0), rows(1)
+    assert centre_pairs(plain, made, LABELS, torch.zeros(12)).item() == 0
+    labels, modality = LABELS.clone(), MODALITY.clone()
+    labels[labels == 2] = -1                         # nobody's
+    named = labels >= 0
+    assert centre_pairs(plain, made, labels, modality).item() == pytest.approx(
+        centre_pairs(plain[named], made[named], labels[named], modality[named]).item(), rel=1e-6)
+    modality[LABELS == 1] = 0                        # seen by day alone
+    one = LABELS == 0                                # and one person has nobody to keep away from
+    assert centre_pairs(plain, made, labels, modality).item() == pytest.approx(
+        centre_pairs(plain[one], made[one], labels[one], modality[one]).item(), rel=1e-6)
+
+
+@pytest.mark.covers("V30")
+def test_triplets_leave_out_rows_that_nobody_has_named():
+    x, labels = rows(0), LABELS.clone()
+    labels[::3] = -1
+    named = labels >= 0
+    assert batch_hard_triplet(x, labels).item() == pytest.approx(
+        batch_hard_triplet(x[named], labels[named]).item(), rel=1e-6)
 
 
 @pytest.mark.covers("V9", "V16", "V24")
@@ -189,8 +206,9 @@ def output(sets=1, mixed=False):
     pooled = rows(3, 12 * sets)
     out = VisibleInfraredOutput(
         pooled=pooled, features=rows(4, 12 * sets), logits=rows(5, 12 * sets, 3),
-        modality=MODALITY, before=rows(6), after=rows(7, 12 * sets).view(sets, 12, 8),
-        views=rows(8, 36).view(3, 12, 8), tokens=rows(9, 48).view(12, 4, 8),
+        modality=MODALITY, visible_rows=6, before=rows(6),
+        after=rows(7, 12 * sets).view(sets, 12, 8), views=rows(8, 36).view(3, 12, 8),
+        tokens=rows(9, 48).view(12, 4, 8),
         patches=rows(11, 48).view(12, 4, 8))
     if mixed:
         out.mixed_logits, out.partner, out.kept = rows(10, 12, 3), torch.arange(12).flip(0), 0.75
