@@ -2,6 +2,7 @@
 from pathlib import Path
 
 from reidlab.data.fingerprint import fingerprint
+from reidlab.engine.precision import fastest_device
 from reidlab.errors import ReidlabError
 from reidlab.files import write_json
 from reidlab.runs.folder import RunFolder
@@ -10,7 +11,7 @@ from reidlab.tasks import TASKS, load, load_data
 
 
 def evaluate(run_dir: str | Path, data=None) -> dict:
-    """Final scores of a run, written to its ``report.json``.
+    """Final scores of a run, written to its ``report.json``; on the GPU where there is one.
 
     Args:
         run_dir: a trained run.
@@ -24,7 +25,7 @@ def evaluate(run_dir: str | Path, data=None) -> dict:
         ReidlabError: no trained run, or data other than those it was trained on.
     """
     run = RunFolder(run_dir)
-    experiment, model = run.experiment(), load(run_dir)
+    experiment, model = run.experiment(), load(run_dir, fastest_device())
     task = TASKS[experiment.task]
     data = data or load_data(experiment)
     trained_on, found = run.fingerprint(), fingerprint(data)

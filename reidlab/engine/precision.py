@@ -11,6 +11,11 @@ def fast_bf16() -> bool:
     return torch.cuda.is_available() or bool(known())
 
 
+def fastest_device() -> str:
+    """Where a model that nobody trains is put: the first GPU, where there is one."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def device_name() -> str:
     """What a run computes on, as a model card says it."""
     if torch.cuda.is_available():

@@ -11,6 +11,7 @@ from reidlab.data.loading import load_split
 from reidlab.data.packing import pack
 from reidlab.data.pictures import pictures_in
 from reidlab.data.records import Split
+from reidlab.engine.precision import fastest_device
 from reidlab.errors import ReidlabError
 from reidlab.evaluation.attribution import SIDES, Attribution, attribute
 from reidlab.evaluation.embeddings import embed, embed_images, embed_texts
@@ -61,7 +62,8 @@ class Searcher:
             raise ReidlabError(f"{run_dir} is a {experiment.task} run, which reads no "
                                "descriptions; search a run of corrected or another text-image "
                                "design")
-        self.model, self.cloth_weight = load(run_dir), experiment.scoring.cloth_weight
+        self.model = load(run_dir, fastest_device())
+        self.cloth_weight = experiment.scoring.cloth_weight
         size = (experiment.image.height, experiment.image.width)
         if gallery is None:
             split = load_split(experiment.data, size, "test")

@@ -194,7 +194,7 @@ class _Session:
                     f"{row['step'] - 1} (batch of training labels {people}…); lower training.lr or "
                     "set training.max_grad_norm, then resume from the last checkpoint with the "
                     "same command")
-            self.meters.update(row["epoch"], row)
+            self.meters.update(int(row["epoch"]), row)
         return rows
 
     def _log(self, rows: list[dict[str, float]]) -> None:

@@ -17,7 +17,7 @@ def flow_chart(edges: list[tuple[str, str]]) -> Figure:
     """Boxes with an arrow for each edge; losses stand last, each box right of all that feed it.
 
     Args:
-        edges: (from, to), without a circle.
+        edges: (from, to), without a circle. A name is wrapped, and breaks where it has a newline.
 
     Raises:
         ValueError: there is a circle.
@@ -85,5 +85,5 @@ def _box(axis: Axes, name: str, x: float, y: float) -> None:
         (x - WIDE / 2, y - HIGH / 2), WIDE, HIGH, linewidth=1.3, zorder=2,
         boxstyle="round,pad=0,rounding_size=0.2" if loss else "square,pad=0",
         facecolor="0.95" if loss else "white", edgecolor="0.5" if loss else _colour(name)))
-    axis.text(x, y, fill(name.removeprefix(LOSS), 20), ha="center", va="center", fontsize=9,
-              zorder=3)
+    said = "\n".join(fill(line, 20) for line in name.removeprefix(LOSS).split("\n"))
+    axis.text(x, y, said, ha="center", va="center", fontsize=9, zorder=3)

@@ -26,10 +26,11 @@ def matrices(found: dict[str, np.ndarray], *, rows: str, columns: str, most: flo
     """
     found = {title: np.asarray(values) for title, values in found.items()}
     flat = min(len(values) / len(values[0]) for values in found.values())
-    fig = figure(2.9 * len(found) + 0.7, 3.0 if flat > 0.5 else 1.8)
+    fig = figure(2.9 * len(found) + 0.7, 3.0 if flat > 0.5 else 2.2)
     most = most or max(float(np.abs(values).max()) for values in found.values())
     signed = any(values.min() < 0 for values in found.values())
-    axes = fig.subplots(1, len(found), squeeze=False)[0]
+    axes = fig.subplots(1, len(found), squeeze=False,
+                        width_ratios=[len(values[0]) for values in found.values()])[0]
     for axis, (title, values) in zip(axes, found.items(), strict=True):
         shown = _matrix(axis, values, most, signed)
         for row, column in framed:
@@ -52,6 +53,7 @@ def _matrix(axis: Axes, values: np.ndarray, most: float, signed: bool = False):
     if max(values.shape) <= MOST_NUMBERS:
         for (r, c), value in np.ndenumerate(values):
             said = f"{round(float(value), 2) + 0:.2f}"             # no "-0.00"
+            said = "0" if float(said) == 0 else said
             axis.text(c, r, said, ha="center", va="center", fontsize=8,
                       color="white" if abs(value) > 0.6 * most else "0.15")
     return shown

@@ -49,12 +49,22 @@ def load_data(source: Experiment | str | Path):
     return TASKS[experiment.task].load(experiment.data, size)
 
 
-def load(run_dir: str | Path) -> Any:
+def load(run_dir: str | Path, device: str | torch.device = "cpu") -> Any:
     """The best model of a run, in eval mode.
 
+    Args:
+        run_dir: folder of the run.
+        device: where the weights go, such as ``cuda``; pictures handed to the model go there, too.
+
     Raises:
-        ReidlabError: no run, no checkpoint yet, or one that does not fit.
+        ReidlabError: no run, no checkpoint yet, or one that does not fit; a device that is not
+            here.
     """
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as fault:  # a build without CUDA asserts
+        why = str(fault).splitlines()[0]
+        raise ReidlabError(f"device {device} cannot be used here: {why}; take cpu") from fault
     run = RunFolder(run_dir)
     experiment = run.experiment()
     tensors, _ = checkpoint.read(run.best)
@@ -63,7 +73,7 @@ def load(run_dir: str | Path) -> Any:
     with torch.random.fork_rng(devices=[]):  # building seeds torch's global generator
         model = build(experiment, classes, tokenizer)
     checkpoint.restore(run.best, {"model": model})
-    return model.eval()
+    return model.eval().to(device)
 
 
 def refuse_unbuildable(experiment: Experiment) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from accelerate import Accelerator
-from torch import nn
+from torch import Tensor, nn
 
 from reidlab.config import Experiment
 from reidlab.runs.folder import RunFolder
@@ -31,8 +31,9 @@ class TrainingTask(Protocol):
         """The batch of one step, a function of the seed and the step alone."""
 
     def forward(self, model: Any, batch: Any, epoch: int, progress: float
-                ) -> tuple[dict, dict[str, float]]:
-        """Loss terms of a batch, and what else is worth a line in the log."""
+                ) -> tuple[dict, dict[str, float | Tensor]]:
+        """Loss terms of a batch, and what else is worth a line in the log, unread: nothing here
+        may wait for the device."""
 
     def monitor(self, model: Any) -> dict[str, float]:
         """Numbers of a held-out batch."""

@@ -1,43 +1,36 @@
-"""Every design learns in bfloat16, and no loss is taken in less than float32."""
-import math
+"""No loss is taken in less than float32, and a model goes to the device that it is asked to."""
 from dataclasses import dataclass
 
 import pytest
 import torch
-from accelerate import Accelerator
 from torch import Tensor
 
+from reidlab.engine import evaluate as scoring
+from reidlab.engine import search
+from reidlab.errors import ReidlabError
 from reidlab.losses.precision import in_full_precision
-from reidlab.presets import PRESETS, preset
-from reidlab.runs.folder import RunFolder
-from reidlab.tasks import TASKS
-from tests.conftest import MINI
-
-FEW = {name.replace(".", "__"): value for name, value in MINI.items()
-       if name.startswith("data")} | {"training__batch_size": 16}
+from reidlab.tasks import load
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", PRESETS)
-def test_a_step_in_bfloat16_is_near_the_one_in_float32(name, tmp_path, cache):
-    experiment, seen = preset(name, **FEW), {}
-    for half in (False, True):
-        task = TASKS[experiment.task].training(experiment, RunFolder(tmp_path / "run"),
-                                               Accelerator(cpu=True))
-        model = task.model.train()
-        if half:  # as Accelerate has it: the forward pass alone
-            model.forward = torch.autocast("cpu", torch.bfloat16)(model.forward)
-        torch.manual_seed(0)
-        terms, _ = task.forward(model, task.batch(0, slice(0, 16), 0.9), 3, 0.9)
-        terms["total"].backward()
-        assert all(term.dtype == torch.float32 for term in terms.values())
-        seen[half] = {key: term.item() for key, term in terms.items()}
-        learned = [p for p in model.parameters() if p.grad is not None]
-        assert learned and all(p.grad.isfinite().all() for p in learned)
-    assert seen[True].keys() == seen[False].keys()
-    assert all(math.isfinite(value) for value in seen[True].values())
-    assert seen[True]["total"] == pytest.approx(seen[False]["total"], rel=0.05)
-    assert seen[True] != seen[False]
+def test_a_model_is_loaded_where_it_is_asked_to_be(run):
+    assert {p.device.type for p in load(run).parameters()} == {"cpu"}
+    assert {p.device.type for p in load(run, "meta").parameters()} == {"meta"}
+    for wrong in ("cuda:99", "nowhere"):
+        with pytest.raises(ReidlabError, match=f"^device {wrong} cannot be used here: .*take cpu$"):
+            load(run, wrong)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("module", "use"), [(scoring, scoring.evaluate),
+                                             (search, search.Searcher)])
+def test_scoring_and_searching_take_the_fastest_device(run, monkeypatch, module, use):
+    asked = []
+    monkeypatch.setattr(module, "fastest_device", lambda: "fast")
+    monkeypatch.setattr(module, "load", lambda folder, device: asked.append(device) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        use(run)
+    assert asked == ["fast"]
 
 
 def test_what_is_half_is_made_full_and_what_is_not_stays():

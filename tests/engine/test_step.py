@@ -72,18 +72,21 @@ def test_a_step_whose_loss_is_no_number_leaves_the_weights_as_they_are(name, tmp
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", DESIGNS)
-def test_two_steps_in_half_precision_are_finite_and_near_those_in_single(name, tmp_path, cache):
+def test_two_steps_in_bfloat16_are_near_those_in_float32(name, tmp_path, cache):
     found = {}
-    for kind in (torch.float32, torch.bfloat16):
+    for half in (False, True):
         torch.manual_seed(0)
-        task, step = prepared(mini(name), tmp_path / str(kind))
-        taken = []
-        for number in range(2):
-            batch = task.batch(number, slice(None), number / 12)
-            with torch.autocast("cpu", kind, enabled=kind != torch.float32):
-                taken.append(step(number, batch, 1))
-        found[kind] = [row["loss/total"] for row in read(taken)]
-    assert found[torch.bfloat16] == pytest.approx(found[torch.float32], rel=0.02)
+        task, step = prepared(mini(name), tmp_path / str(half))
+        if half:  # as Accelerate has it: the forward pass alone
+            task.model.forward = torch.autocast("cpu", torch.bfloat16)(task.model.forward)
+        taken = [step(number, task.batch(number, slice(None), 0.9), epoch=3)
+                 for number in range(2)]
+        assert all(value.dtype == torch.float32 for row in taken for key, value in row.items()
+                   if key.startswith("loss/"))
+        learned = [p for p in step.parameters if p.grad is not None]
+        assert learned and all(p.grad.isfinite().all() for p in learned)
+        found[half] = [row["loss/total"] for row in read(taken)]
+    assert found[True] == pytest.approx(found[False], rel=0.02) and found[True] != found[False]
 
 
 def test_numbers_of_many_steps_are_fetched_at_once(monkeypatch):
