@@ -37,7 +37,7 @@ def test_a_negative_value_makes_the_scale_of_matrices_diverge_and_no_zero_has_a_
         assert (image.norm.vmin, image.norm.vmax) == (-1.0, 1.0)
         middle = image.cmap(image.norm(0.0))[:3]
         assert min(middle) > 0.9 > max(min(image.cmap(image.norm(v))[:3]) for v in (-1.0, 1.0))
-    assert [text.get_text() for text in axes[0].texts] == ["0.50", "0.00", "0.00", "-0.50"]
+    assert [text.get_text() for text in axes[0].texts] == ["0.50", "0", "0", "-0.50"]
     image, = matrices({"b": values["b"]}, rows="row", columns="column").axes[0].images
     assert image.norm.vmin == 0.0
 

@@ -5,6 +5,7 @@ Shapes: B batch, N tokens (the first is CLS), D width.
 from typing import Any, cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import ViTConfig, ViTModel
 
@@ -61,7 +62,8 @@ def build_vit(config: Image) -> Any:
 
     Raises:
         MissingPath: pretrained weights are neither a folder nor to be had from the hub.
-        ReidlabError: they have another shape than the experiment says.
+        ReidlabError: they have another shape than the experiment says. Pictures of another size
+            are no other shape: what tells a token its place is resampled.
     """
     if config.pretrained:
         kind = StemViT if says(config.pretrained, "stem") else ViTModel
@@ -74,6 +76,7 @@ def build_vit(config: Image) -> Any:
             "dim": held.hidden_size, "layers": held.num_hidden_layers, "patch": held.patch_size,
             "heads": held.num_attention_heads, "activation": held.hidden_act,
             "stem": kind is StemViT})
+        resample_positions(vit, (config.height, config.width))
         return vit
     options: dict[str, Any] = {"attn_implementation": fast_attention(), "stem": config.stem}
     return (StemViT if config.stem else ViTModel)(ViTConfig(
@@ -83,6 +86,28 @@ def build_vit(config: Image) -> Any:
         patch_size=config.patch,
         hidden_dropout_prob=config.dropout, attention_probs_dropout_prob=config.dropout,
         **options), add_pooling_layer=False)
+
+
+@torch.no_grad()
+def resample_positions(vit: ViTModel, size: tuple[int, int]) -> None:
+    """Give a pretrained ViT pictures of another (height, width), in pixels.
+
+    Its position embeddings are a picture of D channels on the grid of patches that it was trained
+    on; they are resampled (bicubic) to the new grid, as the field does for 384 × 128.
+    """
+    held: Any = vit.config.image_size
+    made = (held, held) if isinstance(held, int) else tuple(held)
+    if made == size:
+        return
+    embeddings, patch = cast(Any, vit.embeddings), cast(int, vit.config.patch_size)
+    before, grid = ((sides[0] // patch, sides[1] // patch) for sides in (made, size))
+    cls, places = embeddings.position_embeddings.split([1, before[0] * before[1]], dim=1)
+    resampled = F.interpolate(places.transpose(1, 2).unflatten(2, before), size=grid,
+                              mode="bicubic", align_corners=False).flatten(2).transpose(1, 2)
+    embeddings.position_embeddings = nn.Parameter(torch.cat([cls, resampled], dim=1))
+    embeddings.patch_embeddings.num_patches = grid[0] * grid[1]
+    for part in (embeddings, embeddings.patch_embeddings, vit.config):  # each looks at its own
+        part.image_size = size
 
 
 def fast_attention() -> str:

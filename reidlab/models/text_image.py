@@ -268,33 +268,14 @@ def _fitting(**given) -> bool:
 
 def build(experiment: TextImageExperiment, classes: int | None = None, tokenizer=None
           ) -> TextImageModel:
-    """The untrained model of an experiment; see `reidlab.tasks.build`.
-
-    Raises:
-        ReidlabError: pretrained weights made for another picture size.
-    """
+    """The untrained model of an experiment; see `reidlab.tasks.build`."""
     if tokenizer is None and not experiment.text.pretrained:
         tokenizer = _synthetic_tokenizer()
     torch.manual_seed(experiment.seed)
-    model = TextImageModel(experiment, tokenizer, classes)
-    _refuse_another_picture_size(experiment, model)
-    return model
+    return TextImageModel(experiment, tokenizer, classes)
 
 
 @lru_cache(maxsize=1)
 def _synthetic_tokenizer() -> BertTokenizer:
     captions = [World().describe(k, k, 0) for k in range(1000)]
     return train_tokenizer([f"{s.id_caption} {s.cloth_caption}" for s in captions])
-
-
-def _refuse_another_picture_size(experiment: TextImageExperiment, model: TextImageModel) -> None:
-    """Position embeddings of a pretrained ViT are made for one grid of patches."""
-    if not experiment.image.pretrained:
-        return
-    size = model.visual_encoder.config.image_size
-    made = (size, size) if isinstance(size, int) else tuple(size)
-    asked = (experiment.image.height, experiment.image.width)
-    if made != asked:
-        raise ReidlabError(f"the weights in {experiment.image.pretrained!r} are made for pictures "
-                           f"of {made[0]}x{made[1]}; image.height and image.width are "
-                           f"{asked[0]}x{asked[1]}: set them to the former")

@@ -83,7 +83,7 @@ def refuse_unbuildable(experiment: Experiment) -> None:
 
     Raises:
         ReidlabError: widths that do not divide or meet, an unknown part, too large a model, or
-            pretrained weights that are missing or made for another picture size.
+            pretrained weights that are missing or of another kind or shape.
     """
     parts = [part for part in (experiment.image, getattr(experiment, "text", None)) if part]
     light = not any(part.pretrained for part in parts)

@@ -93,7 +93,6 @@ def test_settings_that_cannot_be_built_are_told_before_anything_is_drawn(
     ("image", "clip", "are of a 'clip_vision_model' model; this part is a 'vit'"),
     ("image", "bert", "are of a 'bert' model; this part is a 'vit'"),
     ("text", "roberta", "are of a 'roberta' model; this part is a 'bert'"),
-    ("image", "vit384", "made for pictures of 384x384"),
 ])
 def test_pretrained_weights_of_another_kind_are_refused(part, folder, says, weights):
     changes = SHAPE | {"image__pretrained": str(weights / "vit224"),
