@@ -1,9 +1,10 @@
 """Tokenizer, BERT, pooling: padding never matters, frozen means frozen."""
 import pytest
 import torch
+from transformers import BertConfig, BertModel
 
 from reidlab.config import Text
-from reidlab.encoders.bert import CHUNK, TextEncoder, Tokens, train_tokenizer
+from reidlab.encoders.bert import CHUNK, TextEncoder, Tokens, padding_mask, train_tokenizer
 from reidlab.encoders.pooling import MaskedMean, build_pooling
 from reidlab.errors import MissingPath
 
@@ -135,3 +136,18 @@ def test_local_weights_load_exactly(tokenizer, tmp_path):
     tokenizer.save_pretrained(tmp_path)
     read = TextEncoder(Text(pretrained=str(tmp_path), **TINY | {"pooling": "masked_mean"})).eval()
     assert torch.allclose(read(CAPTIONS[:3]), made(CAPTIONS[:3]), atol=1e-6)
+
+
+@pytest.mark.covers("E6")
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+def test_the_mask_that_no_device_waits_for_is_the_library_s_own(attention):
+    bert = BertModel(BertConfig(vocab_size=40, hidden_size=32, num_hidden_layers=2,
+                                num_attention_heads=4, intermediate_size=64,
+                                attn_implementation=attention)).eval()
+    ids, mask = torch.randint(40, (3, 7)), torch.ones(3, 7).long()
+    mask[1, 4:], mask[2, 1:] = 0, 0
+    ours, theirs = (bert(input_ids=ids, attention_mask=given).last_hidden_state
+                    for given in (padding_mask(mask, attention), mask))
+    assert torch.allclose(ours[mask == 1], theirs[mask == 1], atol=1e-6)
+    whole = bert(input_ids=ids).last_hidden_state
+    assert not torch.allclose(whole[mask == 1], theirs[mask == 1], atol=1e-3)
