@@ -50,6 +50,7 @@ def parser() -> argparse.ArgumentParser:
     one = command("train", _train, "train a preset, or go on where its run stands")
     one.add_argument("preset", help="a design, or a config.json that holds a whole experiment")
     path(one, "--run", dest="folder", required=True, help="folder of the run")
+    path(one, "--from", dest="start", metavar="RUN", help="start from the best weights of a run")
     one.add_argument("--seed", type=int)
     settings(one, size=None)
     one = command("compare", _compare, "train designs × seeds and lay them side by side")
@@ -157,9 +158,8 @@ def _experiment(options):
     from reidlab.config.changes import change, from_dict
     from reidlab.files import read_json
     from reidlab.presets import preset
-    changes = _changes(options)
-    if options.seed is not None:
-        changes["seed"] = options.seed
+    asked = {"seed": options.seed, "training__start": options.start and str(options.start)}
+    changes = _changes(options) | {name: v for name, v in asked.items() if v is not None}
     if not options.preset.endswith(".json"):
         return preset(options.preset, options.size or "tiny", **changes)
     if options.size:

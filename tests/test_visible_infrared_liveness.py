@@ -22,6 +22,7 @@ ELSEWHERE = {  # fields whose effect another test shows, or that only other mach
     "training.epochs": "tests/engine/test_loop.py",
     "training.monitor_every": "tests/engine/test_loop.py",
     "training.log_every": "tests/engine/test_step.py",
+    "training.start": "tests/engine/test_start.py",
     "training.validate_every": "tests/engine/test_loop.py",
     "training.checkpoint_every": "tests/engine/test_resuming.py",
     "training.max_grad_norm": "tests/engine/test_loop.py",

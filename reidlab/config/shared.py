@@ -43,6 +43,7 @@ class Training:
     warmup: int = limited(0, 0, 10_000_000)  # steps of linear warm-up
     final_lr: float = limited(1e-6, 0, 10)  # where the cosine ends
     max_grad_norm: float = limited(0.0, 0, 1e6)  # gradient norm limit; 0 does not clip
+    start: str | None = None         # folder of a run whose best weights training starts from
     mixed_precision: bool = True     # bf16 where the device has it (CUDA)
     compile: bool = False            # torch.compile the encoders (CUDA)
     # steps between looks at the loss: whoever looks makes a GPU wait

@@ -21,6 +21,7 @@ from reidlab.engine.evaluate import evaluate
 from reidlab.engine.meters import LossMeters
 from reidlab.engine.optim import build_optimizer
 from reidlab.engine.progress import progress_bar
+from reidlab.engine.start import put_start, refuse_unfit_start, with_absolute_start
 from reidlab.engine.step import Row, TrainStep, read
 from reidlab.errors import ReidlabError
 from reidlab.files import write_json
@@ -48,13 +49,14 @@ def train(experiment: Experiment, run_dir, quiet: bool = False) -> dict:
         ReidlabError: anything the user can fix: the folder of another run, missing data, NaN.
     """
     keep_freed_memory()
-    experiment, run = with_absolute_source(experiment), RunFolder(run_dir)
+    experiment, run = with_absolute_start(with_absolute_source(experiment)), RunFolder(run_dir)
     run.refuse_another(experiment)
     run.refuse_other_weights(start_weights(experiment))
     if run.report.exists():
         run.forget_dead_writer()
         return run.scores()
     refuse_unbuildable(experiment)
+    refuse_unfit_start(experiment)
     cuda = torch.cuda.is_available()
     accelerator = Accelerator(
         cpu=not cuda, kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
@@ -94,6 +96,8 @@ class _Session:
         self.per_epoch = experiment.training.batches_per_epoch or self.task.batches_per_pass
         self.steps = experiment.training.epochs * self.per_epoch
         self.loss = self.task.loss.to(accelerator.device)
+        if not run.last.exists():
+            put_start(experiment, {"model": self.task.model, "loss": self.loss})
         self.parameters = [p for p in (*self.task.model.parameters(), *self.loss.parameters())
                            if p.requires_grad]
         self.model, self.optimizer = accelerator.prepare(

@@ -109,11 +109,14 @@ class TextImageTraining:
         self.held_out, self.progress = Monitor(self.data.val), 0.0
 
     def _tokenizer(self):
-        """The run's own tokenizer: read from the run, else trained on the training captions."""
+        """The run's own tokenizer: read from the run, else that of the run it starts from, else
+        trained on the training captions."""
+        start = self.experiment.training.start
         if self.experiment.text.pretrained:
             return None
         if not self.run.tokenizer.exists() and self.accelerator.is_main_process:
-            made = train_tokenizer([c for r in self.data.train.records for c in r.captions])
+            made = (read_tokenizer(RunFolder(start).tokenizer) if start else train_tokenizer(
+                [c for r in self.data.train.records for c in r.captions]))
             write_folder(self.run.tokenizer, made.save_pretrained)
         self.accelerator.wait_for_everyone()
         return read_tokenizer(self.run.tokenizer)

@@ -9,6 +9,7 @@ from reidlab.encoders.dual_vit import INFRARED, VISIBLE
 from reidlab.errors import ReidlabError
 from reidlab.fusion.mfa import MFA
 from reidlab.losses.visible_infrared import VisibleInfraredLoss
+from reidlab.models.necks import build_neck
 from reidlab.presets import preset
 from reidlab.presets.visible_infrared import DESIGNS
 from reidlab.tasks import build
@@ -208,3 +209,18 @@ def test_other_resolutions_need_no_other_weights(size):
 def test_no_pictures_is_one_line():
     with pytest.raises(ReidlabError, match="got neither"):
         make("embednet_corrected")[0]()
+
+
+@pytest.mark.parametrize("name", ["bnneck_by_modality", "linear_by_modality"])
+def test_a_norm_a_modality_reads_its_own_rows_of_every_set(name):
+    torch.manual_seed(0)
+    neck = build_neck(name, 4)
+    pooled = torch.cat([torch.randn(3, 6, 4), 5 + 2 * torch.randn(3, 10, 4)], dim=1)
+    out = neck(pooled, 6)                             # three sets of six visible and ten infrared
+    for rows in (out[:, :6], out[:, 6:]):
+        assert torch.allclose(rows.mean(dim=(0, 1)), torch.zeros(4), atol=1e-5)
+        assert torch.allclose(rows.var(dim=(0, 1), correction=0), torch.ones(4), atol=1e-3)
+    together = neck.eval()(pooled, 6)
+    assert torch.allclose(neck(pooled[:, :6], 6), together[:, :6], atol=1e-6)    # visible alone
+    assert torch.allclose(neck(pooled[:, 6:], 0), together[:, 6:], atol=1e-6)    # infrared alone
+    assert not torch.allclose(neck(pooled[:, 6:], 10), together[:, 6:], atol=1e-2)

@@ -67,7 +67,7 @@ def test_heat_maps_and_lines_have_labels_and_units():
                       rows="asks", columns="answers")
     axes = figure.axes
     assert axes[0].get_ylabel() == "asks" and axes[1].get_xlabel() == "answers"
-    assert [t.get_text() for t in axes[0].texts][:3] == ["1.00", "0.00", "0.00"]
+    assert [t.get_text() for t in axes[0].texts][:3] == ["1.00", "0", "0"]
     figure = lines({"a": ([1, 2], [3, 4])}, x="steps", y="loss (nats)", marks={"chance": 3.5})
     assert figure.axes[0].get_xlabel() == "steps" and png(figure)[:4] == b"\x89PNG"
 
