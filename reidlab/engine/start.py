@@ -41,35 +41,40 @@ def refuse_unfit_start(experiment: Experiment) -> None:
         raise ReidlabError(f"training.start {run.path} is a {run.experiment().task} run; "
                            f"{experiment.name} is of {experiment.task}: start from one of its own")
     tokenizer = task.tokenizer(run.experiment(), run.tokenizer)
-    put_start(experiment, {"model": build(experiment, classes, tokenizer)})
+    put_start(experiment, build(experiment, classes, tokenizer))
 
 
-def put_start(experiment: Experiment, parts: dict[str, nn.Module]) -> None:
-    """Put the best weights of the run that training starts from into `parts`.
+def put_start(experiment: Experiment, model: nn.Module, loss: nn.Module | None = None) -> None:
+    """Put the best weights of the run that training starts from into a model, and into a loss.
 
-    A classifier of training people stays as it is where their number differs.
+    A classifier of training people stays as it is where their number differs. Of the loss what
+    fits is taken: another training may have other terms.
 
     Raises:
-        ReidlabError: a tensor that is missing there, or of another shape.
+        ReidlabError: a tensor of the model that is missing on one side, or of another shape.
     """
     start = experiment.training.start
     if start is None:
         return
     tensors, _ = checkpoint.read(RunFolder(start).best)
-    for part, module in parts.items():
-        own, given = module.state_dict(), _of(part, tensors)
-        given = {name: value for name, value in given.items() if not name.startswith(FITTED)}
-        unfit = [name for name, value in own.items()
-                 if name not in given or given[name].shape != value.shape]
-        wrong = [name for name in unfit if not name.startswith((*PEOPLE, FITTED))]
-        if wrong:
-            raise ReidlabError(
-                f"training.start {start} does not fit {experiment.name}: {len(wrong)} of "
-                f"{len(own)} tensors of the {part} are missing there or of another shape, first "
-                f"{wrong[0]}; start from a run of the same design and size")
-        module.load_state_dict({**given, **{name: own[name] for name in unfit}})
+    fitting, other = _fitting(model, "model", tensors)
+    wrong = [name for name in other if not name.startswith((*PEOPLE, FITTED))]
+    if wrong:
+        raise ReidlabError(
+            f"training.start {start} does not fit {experiment.name}: {len(wrong)} tensors are "
+            f"missing on one side or of another shape, first {wrong[0]}; start from a run of the "
+            "same design and size")
+    model.load_state_dict(fitting, strict=False)
+    if loss is not None:
+        loss.load_state_dict(_fitting(loss, "loss", tensors)[0], strict=False)
 
 
-def _of(part: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(f"{part}."): value for name, value in tensors.items()
-            if name.startswith(f"{part}.")}
+def _fitting(module: nn.Module, part: str, tensors: dict[str, Tensor]
+             ) -> tuple[dict[str, Tensor], list[str]]:
+    """Tensors of a checkpoint's part that a module takes, and the names of all others."""
+    own, given = module.state_dict(), {
+        name.removeprefix(f"{part}."): value for name, value in tensors.items()
+        if name.startswith(f"{part}.")}
+    fitting = {name: value for name, value in given.items() if name in own
+               and value.shape == own[name].shape and not name.startswith(FITTED)}
+    return fitting, [name for name in {**own, **given} if name not in fitting]

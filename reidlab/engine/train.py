@@ -97,7 +97,7 @@ class _Session:
         self.steps = experiment.training.epochs * self.per_epoch
         self.loss = self.task.loss.to(accelerator.device)
         if not run.last.exists():
-            put_start(experiment, {"model": self.task.model, "loss": self.loss})
+            put_start(experiment, self.task.model, self.loss)
         self.parameters = [p for p in (*self.task.model.parameters(), *self.loss.parameters())
                            if p.requires_grad]
         self.model, self.optimizer = accelerator.prepare(

@@ -67,6 +67,7 @@ def test_a_stopped_run_goes_on_from_its_own_checkpoint_and_not_from_its_start(
 @pytest.mark.parametrize(("name", "changes", "says"), [
     ("attention", {}, "training.start .* does not fit attention: .* start from a run of the same"),
     ("corrected", {"heads__embedding": 64}, "does not fit corrected: .* of another shape, first "),
+    ("corrected", {"heads__separate": False}, "does not fit corrected: .* missing on one side or "),
     ("embednet", {}, "is a text-image run; embednet is of visible-infrared: start from one of"),
 ])
 def test_a_start_that_does_not_fit_is_refused_before_data_are_touched(
