@@ -3,11 +3,13 @@ import pytest
 import torch
 
 from reidlab.__main__ import main
+from reidlab.engine.start import put_start
 from reidlab.engine.step import TrainStep
 from reidlab.engine.train import train
 from reidlab.errors import ReidlabError
 from reidlab.runs import checkpoint
 from reidlab.runs.folder import RunFolder
+from reidlab.tasks import build
 from tests.conftest import MINI, mini
 from tests.engine.conftest import rows
 
@@ -67,7 +69,6 @@ def test_a_stopped_run_goes_on_from_its_own_checkpoint_and_not_from_its_start(
 @pytest.mark.parametrize(("name", "changes", "says"), [
     ("attention", {}, "training.start .* does not fit attention: .* start from a run of the same"),
     ("corrected", {"heads__embedding": 64}, "does not fit corrected: .* of another shape, first "),
-    ("corrected", {"heads__separate": False}, "does not fit corrected: .* missing on one side or "),
     ("embednet", {}, "is a text-image run; embednet is of visible-infrared: start from one of"),
 ])
 def test_a_start_that_does_not_fit_is_refused_before_data_are_touched(
@@ -77,6 +78,13 @@ def test_a_start_that_does_not_fit_is_refused_before_data_are_touched(
     with pytest.raises(ReidlabError, match=says):
         train(mini(name, training__start=str(run), **changes), tmp_path / "new", quiet=True)
     assert not (tmp_path / "new").exists()
+
+
+def test_a_start_that_has_more_than_the_model_is_refused(run):
+    model = build(mini(), 48)
+    del model.disentangle
+    with pytest.raises(ReidlabError, match="missing on one side .* first disentangle"):
+        put_start(mini(training__start=str(run)), model)
 
 
 def test_a_start_without_weights_is_refused(tmp_path):
