@@ -64,9 +64,9 @@ def put_start(experiment: Experiment, model: nn.Module, loss: nn.Module | None =
             f"training.start {start} does not fit {experiment.name}: {len(wrong)} tensors are "
             f"missing on one side or of another shape, first {wrong[0]}; start from a run of the "
             "same design and size")
-    model.load_state_dict(fitting, strict=False)
+    model.load_state_dict({**model.state_dict(), **fitting})
     if loss is not None:
-        loss.load_state_dict(_fitting(loss, "loss", tensors)[0], strict=False)
+        loss.load_state_dict({**loss.state_dict(), **_fitting(loss, "loss", tensors)[0]})
 
 
 def _fitting(module: nn.Module, part: str, tensors: dict[str, Tensor]

@@ -14,14 +14,13 @@ import torch
 from safetensors.torch import save_file
 
 from reidlab.engine.evaluate import evaluate
-from reidlab.engine.step import TrainStep
 from reidlab.engine.train import train
 from reidlab.errors import ReidlabError
 from reidlab.runs import checkpoint, lock
 from reidlab.runs.folder import RunFolder
 from reidlab.runs.status import status
 from tests.conftest import mini
-from tests.engine.conftest import command, rows
+from tests.engine.conftest import command, rows, train_and_stop
 
 
 def test_training_againchanges_nothing_and_returns_the_report(run):
@@ -59,21 +58,12 @@ def test_killed_at_ten_random_moments_and_resumed_is_the_same_run(run, tmp_path)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["corrected", "attention", "embednet_corrected"])
-def test_stopped_and_resumed_is_the_same_run(tmp_path, data, name, monkeypatch):
+def test_stopped_and_resumed_is_the_same_run(tmp_path, data, name):
     short = mini(name, training__epochs=2, training__checkpoint_every=100)
     train(short, tmp_path / "whole", quiet=True)
     folder = tmp_path / "halves"
-    halfway, take = RunFolder(folder), TrainStep.__call__
-
-    def ask_to_stop(self, number, batch, epoch):
-        if number == 4:
-            halfway.stop.touch()
-        return take(self, number, batch, epoch)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(TrainStep, "__call__", ask_to_stop)
-        patched.setattr("reidlab.engine.train.LOOK_FOR_STOP", 0.0)
-        assert train(short, folder, quiet=True) == {"stopped_at": 5}
+    halfway = RunFolder(folder)
+    train_and_stop(short, halfway, step=4)
     assert not halfway.stop.exists() and not halfway.lock.exists() and len(rows(folder)) == 5
     train(short, folder, quiet=True)
     assert rows(folder) == rows(tmp_path / "whole")

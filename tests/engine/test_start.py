@@ -11,7 +11,7 @@ from reidlab.runs import checkpoint
 from reidlab.runs.folder import RunFolder
 from reidlab.tasks import build
 from tests.conftest import MINI, mini
-from tests.engine.conftest import rows
+from tests.engine.conftest import rows, train_and_stop
 
 
 @pytest.fixture
@@ -49,19 +49,11 @@ def test_training_starts_from_the_best_weights_of_a_run(run, tmp_path, first_wei
 
 
 @pytest.mark.slow
-def test_a_stopped_run_goes_on_from_its_own_checkpoint_and_not_from_its_start(
-        run, tmp_path, monkeypatch):
+def test_a_stopped_run_goes_on_from_its_own_checkpoint_and_not_from_its_start(run, tmp_path):
     changes = dict(training__start=str(run), training__epochs=1)
     train(mini(**changes), tmp_path / "whole", quiet=True)
-    halves, take = RunFolder(tmp_path / "halves"), TrainStep.__call__
-
-    def ask_to_stop(self, number, batch, epoch):
-        halves.stop.touch()
-        return take(self, number, batch, epoch)
-    with monkeypatch.context() as patched:
-        patched.setattr(TrainStep, "__call__", ask_to_stop)
-        patched.setattr("reidlab.engine.train.LOOK_FOR_STOP", 0.0)
-        assert train(mini(**changes), halves.path, quiet=True) == {"stopped_at": 1}
+    halves = RunFolder(tmp_path / "halves")
+    train_and_stop(mini(**changes), halves, step=0)
     train(mini(**changes), halves.path, quiet=True)
     assert rows(halves.path) == rows(tmp_path / "whole")
 

@@ -16,13 +16,13 @@ from transformers import (
 
 from reidlab.encoders.bert import train_tokenizer
 from reidlab.engine.search import search
-from reidlab.engine.step import TrainStep
 from reidlab.engine.train import train
 from reidlab.errors import ReidlabError
 from reidlab.presets import PRESETS, SIZES, preset
 from reidlab.runs.folder import RunFolder
 from reidlab.tasks import build, refuse_unbuildable
 from tests.conftest import MINI
+from tests.engine.conftest import train_and_stop
 
 NARROW = {"hidden_size": 96, "num_hidden_layers": 4, "num_attention_heads": 4,
           "intermediate_size": 64}
@@ -137,7 +137,7 @@ def test_a_residual_network_of_another_width_is_refused(weights):
 @pytest.mark.slow
 @pytest.mark.covers("E1", "E3")
 def test_published_weights_train_stop_resume_score_and_search_at_the_fields_picture_size(
-        weights, tmp_path, cache, monkeypatch):
+        weights, tmp_path, cache):
     """224² weights at 384 × 128, from folders alone."""
     few = MINI | {"data.people": 12, "data.val_people": 12, "training.batch_size": 8,
                   "training.epochs": 2, "training.batches_per_epoch": 1}
@@ -145,15 +145,8 @@ def test_published_weights_train_stop_resume_score_and_search_at_the_fields_pict
                         image__pretrained=str(weights / "vit224"),
                         text__pretrained=str(weights / "bert"),
                         **{name.replace(".", "__"): value for name, value in few.items()})
-    run, take = RunFolder(tmp_path / "run"), TrainStep.__call__
-
-    def ask_to_stop(self, number, batch, epoch):
-        run.stop.touch()
-        return take(self, number, batch, epoch)
-    with monkeypatch.context() as patched:
-        patched.setattr(TrainStep, "__call__", ask_to_stop)
-        patched.setattr("reidlab.engine.train.LOOK_FOR_STOP", 0.0)
-        assert train(experiment, run.path, quiet=True) == {"stopped_at": 1}
+    run = RunFolder(tmp_path / "run")
+    train_and_stop(experiment, run, step=0)
     report = train(experiment, run.path, quiet=True)
     assert [row["step"] for row in run.rows()] == [1, 2]
     assert 0 <= report["tables"]["test"]["same_clothes"]["text_to_image"]["r1"] <= 1
