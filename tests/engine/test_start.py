@@ -34,10 +34,12 @@ def of_the_model(run):
 
 
 @pytest.mark.slow
-def test_training_starts_from_the_best_weights_of_a_run(run, tmp_path, first_weights):
+def test_training_starts_from_the_best_weights_of_a_run(run, tmp_path, first_weights,
+                                                        monkeypatch):
+    monkeypatch.chdir(run.parent)
     fields = [f"--set={name}={value}" for name, value in (MINI | {
         "training.epochs": 1, "training.lr": 1e-4, "data.people": 40}).items()]
-    assert main(["train", "corrected", "--run", str(tmp_path / "run"), "--from", str(run),
+    assert main(["train", "corrected", "--run", str(tmp_path / "run"), "--from", run.name,
                  *fields]) == 0
     before, own = of_the_model(run), ("id_classifier.", "concept_eraser.")
     assert first_weights.keys() == before.keys()
