@@ -20,8 +20,10 @@ from reidlab.errors import ReidlabError
 class VisibleInfraredBatch:
     """One step's pictures.
 
+    Several processes share a batch: each has b of the B rows of either modality, and all labels.
+
     Attributes:
-        visible, infrared: (B, 3, H, W); row i of both is the same person.
+        visible, infrared: (b, 3, H, W); row i of both is the same person.
         pid: (2B,) contiguous training labels, visible rows first; −1 for a picture without a
             name, whose row in the other modality is anybody.
         aligned: whether row i of both modalities is one shot, in one place, patch for patch the
@@ -106,17 +108,25 @@ class VisibleInfraredBatches:
         return [pile[k] for _ in range(rounds) for k in rng.permutation(len(pile))
                 ][:self.per_person]
 
-    def __call__(self, step: int, progress: float = 1.0, device="cpu") -> VisibleInfraredBatch:
-        """The batch of one step; `progress` is the share of training done."""
+    def __call__(self, step: int, shard: slice = slice(None), progress: float = 1.0,
+                 device="cpu") -> VisibleInfraredBatch:
+        """The batch of one step.
+
+        Args:
+            step: from 0.
+            shard: which rows' pictures to load, in either modality.
+            progress: share of training done.
+            device: where tensors go.
+        """
         visible_rows, infrared_rows, labels = self.pick(step, progress)
         both = []
         for number, split, rows in ((0, self.pair.visible, visible_rows),
                                     (1, self.pair.infrared, infrared_rows)):
             shift = torch.Generator().manual_seed(self.seed * 1_000_003 + step)  # one for both
-            image = augment(split.images[rows], self.data, shift, len(rows), slice(None))
+            image = augment(split.images[rows[shard]], self.data, shift, len(rows), shard)
             hide = torch.Generator().manual_seed(self.seed * 1_000_003 + 2 * step + number)
-            both.append(random_erasing(image, self.data.random_erasing, hide))
-        both[0] = exchange_channels(both[0], self.data.channel_exchange, hide)
+            both.append(random_erasing(image, self.data.random_erasing, hide, len(rows), shard))
+        both[0] = exchange_channels(both[0], self.data.channel_exchange, hide, len(labels), shard)
         names = torch.tensor(labels + labels, device=device)
         visible, infrared = (image.to(device, memory_format=torch.channels_last)
                              for image in both)
@@ -126,19 +136,21 @@ class VisibleInfraredBatches:
         return self.data.source == "synthetic" and progress < self.data.aligned_until
 
 
-def random_erasing(image: Tensor, chance: float, generator: torch.Generator) -> Tensor:
+def random_erasing(image: Tensor, chance: float, generator: torch.Generator,
+                   batch_size: int | None = None, shard: slice = slice(None)) -> Tensor:
     """Random erasing: a grey rectangle of 2 to 20 % of the area, on some of the pictures.
 
     Args:
-        image: (B, 3, H, W).
+        image: (b, 3, H, W), the rows of `shard`.
         chance: share of pictures that lose a rectangle.
+        batch_size, shard: draws are made for the whole batch and cut, so that processes agree.
 
     Source: arXiv:1708.04896.
     """
     if not chance:
         return image
-    count, _, height, width = image.shape
-    draws = torch.rand(count, 5, generator=generator)
+    height, width = image.shape[2:]
+    draws = torch.rand(batch_size or len(image), 5, generator=generator)[shard]
     area = (0.02 + 0.18 * draws[:, 1]) * height * width
     ratio = 0.3 * (1 / 0.09) ** draws[:, 2]                  # height over width, .3 to 3.3
     tall = (area * ratio).sqrt().clamp(max=height)
@@ -151,18 +163,20 @@ def random_erasing(image: Tensor, chance: float, generator: torch.Generator) -> 
     return image.masked_fill(inside[:, None], 0.0)
 
 
-def exchange_channels(image: Tensor, chance: float, generator: torch.Generator) -> Tensor:
+def exchange_channels(image: Tensor, chance: float, generator: torch.Generator,
+                      batch_size: int | None = None, shard: slice = slice(None)) -> Tensor:
     """Channel exchange: some visible pictures become three copies of one of their channels.
 
     Colour is what infrared does not have; half of the visible pictures then do without it.
 
     Args:
-        image: (B, 3, H, W) visible pictures.
+        image: (b, 3, H, W) visible pictures, the rows of `shard`.
         chance: share of pictures that lose their colours.
+        batch_size, shard: as of `random_erasing`.
 
     Source: arXiv:2110.04551 (channel augmentation for visible-infrared).
     """
-    draws = torch.rand(len(image), 2, generator=generator)
+    draws = torch.rand(batch_size or len(image), 2, generator=generator)[shard]
     channel = (draws[:, 1] * 3).long()
     alone = image[torch.arange(len(image)), channel][:, None].expand(-1, 3, -1, -1)
     return torch.where((draws[:, 0] < chance)[:, None, None, None], alone, image)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from reidlab.config import Training
 from reidlab.engine.optim import learning_rate
+from reidlab.models.parallel import average_gradients
 
 Row = dict[str, float | Tensor]
 
@@ -43,6 +44,7 @@ class TrainStep:
         terms, seen = self.task.forward(self.model, batch, epoch, number / self.steps)
         self.optimizer.zero_grad()
         self.accelerator.backward(terms["total"])
+        average_gradients(self.task.loss.parameters())
         row: Row = {f"loss/{name}": term.detach() for name, term in terms.items()}
         row |= {"lr": rate} | seen
         if self.config.max_grad_norm:

@@ -16,6 +16,8 @@ class BatchFirstForgotten(nn.Module):
     Source: note 004, suggestion 1.
     """
 
+    reads_batch = True  # several processes that share one have to hand it over whole
+
     def __init__(self, config: Expansion, dim: int, grid: tuple[int, int]):
         super().__init__()
         self.attention = nn.MultiheadAttention(dim, config.heads, dropout=config.dropout)

@@ -102,6 +102,9 @@ class VisibleInfraredLoss(nn.Module):
                               valid=known.chunk(2)[1], valid_images=known.chunk(2)[0])
 
     def _cut_mix(self, out, labels):
-        stayed = F.cross_entropy(out.mixed_logits, labels, ignore_index=-1)
-        came = F.cross_entropy(out.mixed_logits, labels[out.partner], ignore_index=-1)
-        return out.kept * stayed + (1 - out.kept) * came
+        said = out.mixed_logits.log_softmax(dim=1)
+        total = 0
+        for share, names in ((out.kept, labels), (1 - out.kept, labels[out.partner])):
+            each = F.nll_loss(said, names, ignore_index=-1, reduction="none")
+            total = total + (share * each).sum() / (names >= 0).sum()
+        return total

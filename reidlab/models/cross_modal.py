@@ -3,6 +3,7 @@
 Shapes: R rows (visible first), N or n patches or positions, D or c width, C training identities,
 S sets of rows.
 """
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
@@ -19,6 +20,7 @@ from reidlab.expansion.expanded import Expanded
 from reidlab.expansion.ssdec import cut_mix
 from reidlab.losses.orthogonality import between_patches
 from reidlab.models.necks import build_neck
+from reidlab.models.parallel import gather_modalities, processes, share_batch_norms
 
 POOLINGS = {"mean": lambda experiment, dim: MaskedMean(),
             "query": lambda experiment, dim: QueryPool(dim, experiment.image.heads)}
@@ -39,7 +41,7 @@ class VisibleInfraredOutput:
         tokens: (S·R, N, D) that the expansion gave.
         patches: (R, n, D) of the rows themselves after stage 4, which pooling reads.
         mixed_logits: (R, C) of pictures with another one's patches in them; None where not asked.
-        partner: (R,) whose patches came in; kept: share of patches that stayed.
+        partner: (R,) whose patches came in; kept: (R,) share of patches that stayed.
         view_weights: (R, K) weight of each view, where the expansion weighs them.
     """
 
@@ -55,7 +57,7 @@ class VisibleInfraredOutput:
     patches: Tensor
     mixed_logits: Tensor | None = None
     partner: Tensor | None = None
-    kept: float = 1.0
+    kept: Tensor | None = None
     view_weights: Tensor | None = None
 
     @property
@@ -86,6 +88,9 @@ class CrossModal(nn.Module):
         super().__init__()
         weights = experiment.loss.weights
         self.dim, self.grid, self.mixes = dim, grid, bool(weights.cut_mix)
+        self.compares_tokens = bool(
+            weights.orthogonality and experiment.loss.orthogonality == "patches")
+        self.compares_patches = bool(weights.patches)
         self.expansion = build_expansion(experiment.expansion, expand_dim, grid)
         self.pool = POOLINGS[experiment.stages.pooling](experiment, dim)
         self.neck = build_neck(experiment.stages.neck, dim)
@@ -108,6 +113,9 @@ class CrossModal(nn.Module):
                 ) -> VisibleInfraredOutput:
         """All outputs for the given pictures, (B, 3, H, W) or (B, 1, H, W) of each modality.
 
+        In a training launch of several processes each passes its own rows, and every process gets
+        the outputs of the whole batch; `tokens` and `patches` where a loss compares them.
+
         Raises:
             ReidlabError: neither modality is given.
         """
@@ -117,31 +125,70 @@ class CrossModal(nn.Module):
         modality = torch.cat([torch.full((len(image),), number, device=tokens.device)
                               for number, image in ((VISIBLE, visible), (INFRARED, infrared))
                               if image is not None])
-        made = (self.expansion(tokens, modality) if self.expansion is not None
-                else Expanded(tokens, tokens.mean(dim=1)[None]))
+        rows, count = len(tokens), 0 if visible is None else len(visible)
+
+        def whole(values: Tensor) -> Tensor:
+            return gather_modalities(values, rows, count) if self.training else values
+        made = self._expand(tokens, modality, count)
         last = self.last_stage(made.tokens)
-        pooled = self.pool(last)
-        count = 0 if visible is None else len(visible)
-        features = self.neck(pooled.unflatten(0, (-1, len(tokens))), count).flatten(0, 1)
-        after = made.tokens.mean(dim=1).view(made.extra + 1, len(tokens), -1)
+        pooled, after = whole(self.pool(last)), whole(made.tokens.mean(dim=1))
+        every, modality = whole(tokens.mean(dim=1)), whole(modality)
+        seen = count * len(every) // rows  # visible rows of the whole batch
+        features = self.neck(pooled.unflatten(0, (-1, len(every))), seen).flatten(0, 1)
+        views, weights = whole(made.views.flatten(0, 1)), made.view_weights
         out = VisibleInfraredOutput(
             pooled=pooled, features=features, modality=modality,
             logits=None if self.classifier is None else self.classifier(features),
-            visible_rows=count, before=tokens.mean(dim=1), after=after, views=made.views,
-            tokens=made.tokens, patches=last[:len(tokens)], view_weights=made.view_weights)
+            visible_rows=seen, before=every, after=after.unflatten(0, (-1, len(every))),
+            views=views.unflatten(0, (-1, len(every))),
+            tokens=whole(made.tokens) if self.compares_tokens else made.tokens,
+            patches=whole(last[:rows]) if self.compares_patches else last[:rows],
+            view_weights=None if weights is None else whole(weights))
         if self.mixes and self.training:
-            self._mix(out, made.tokens[:len(tokens)])
+            self._mix(out, made.tokens[:rows], count, whole)
         return out
 
-    def _mix(self, out: VisibleInfraredOutput, tokens: Tensor) -> None:
+    def _expand(self, tokens: Tensor, modality: Tensor, visible: int) -> Expanded:
+        """The expansion of (R, N, d) tokens; one that reads the batch gets those of all processes.
+        """
+        if self.expansion is None:
+            return Expanded(tokens, tokens.mean(dim=1)[None])
+        if not (self.training and processes() > 1 and hasattr(self.expansion, "reads_batch")):
+            return self.expansion(tokens, modality)
+        rows = len(tokens)
+        made = self.expansion(gather_modalities(tokens, rows, visible),
+                              gather_modalities(modality, rows, visible))
+        own = torch.arange(rows, device=tokens.device)
+        own = self._places(own, visible)
+        return made._replace(tokens=made.tokens[own], views=made.views[:, own])
+
+    @staticmethod
+    def _places(rows: Tensor, visible: int) -> Tensor:
+        """Where rows of this process, visible ones first, stand among those of all processes."""
+        if processes() == 1:
+            return rows
+        infrared, rank = len(rows) - visible, torch.distributed.get_rank()
+        return torch.where(rows < visible, rows + rank * visible,
+                           rows - visible + processes() * visible + rank * infrared)
+
+    def share_batch(self) -> None:
+        """Train with other processes: BatchNorms before the pooled vectors read all rows."""
+        for name, part in self.named_children():
+            if name not in ("neck", "classifier"):
+                share_batch_norms(part)
+
+    def _mix(self, out: VisibleInfraredOutput, tokens: Tensor, visible: int,
+             whole: Callable[[Tensor], Tensor]) -> None:
         """Classify rows with a partner's patches in them; the partner is of the same modality."""
-        count, device = out.visible_rows, tokens.device
-        partner = torch.cat([torch.randperm(count, device=device),
-                             count + torch.randperm(len(tokens) - count, device=device)])
-        mixed, out.kept = cut_mix(tokens, partner, float(torch.rand(())), self.grid)
-        out.partner = partner
+        device = tokens.device
+        partner = torch.cat([torch.randperm(visible, device=device),
+                             visible + torch.randperm(len(tokens) - visible, device=device)])
+        mixed, kept = cut_mix(tokens, partner, float(torch.rand(())), self.grid)
+        out.partner = whole(self._places(partner, visible))
+        out.kept = whole(torch.full((len(tokens),), kept, device=device))
+        pooled = whole(self.pool(self.last_stage(mixed)))
         classifier = cast(nn.Linear, self.classifier)  # there is one where rows are mixed
-        out.mixed_logits = classifier(self.neck(self.pool(self.last_stage(mixed))[None], count)[0])
+        out.mixed_logits = classifier(self.neck(pooled[None], out.visible_rows)[0])
 
     def encode(self, image: Tensor, modality: int) -> Tensor:
         """Test features of one modality.

@@ -25,7 +25,7 @@ from reidlab.fusion import build_fusion
 from reidlab.models.concept_erasure import ConceptEraser
 from reidlab.models.heads import RetrievalHeads, build_heads
 from reidlab.models.matching import TokenAlignment, build_itm_head
-from reidlab.models.parallel import gather
+from reidlab.models.parallel import gather, share_batch_norms
 from reidlab.synthetic.world import World
 
 log = logging.getLogger(__name__)
@@ -226,6 +226,11 @@ class TextImageModel(nn.Module):
             logits = self.itm_head(tokens.detach().repeat(2, 1, 1), states, mask)
             out.itm_logits = gather(logits.view(2, -1).T)
         return out
+
+    def share_batch(self) -> None:
+        """Train with other processes: BatchNorms before the pooled vectors read all rows."""
+        for part in (self.visual_encoder, self.text_encoder, self.disentangle):
+            share_batch_norms(part)
 
     def set_reversal(self, alpha: float) -> bool:
         """Set the strength of the gradient reversal; whether the design has one that is on.

@@ -99,6 +99,8 @@ class TextImageTraining:
         if experiment.training.compile:
             model.visual_encoder.compile()
             model.text_encoder.bert.compile()
+        if accelerator.num_processes > 1:
+            model.share_batch()
         model.text_encoder.cache_texts([c for r in self.data.train.records
                                  for c in (*r.id_captions, *r.cloth_captions)])
         self.loss = TextImageLoss(

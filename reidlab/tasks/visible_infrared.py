@@ -12,7 +12,6 @@ from reidlab.data.loading import load_visible_infrared
 from reidlab.data.packing import to_tensor
 from reidlab.data.records import VisibleInfraredData
 from reidlab.encoders.pretrained import load_pretrained
-from reidlab.errors import ReidlabError
 from reidlab.evaluation import summary
 from reidlab.evaluation.visible_infrared import (
     embed_modalities,
@@ -38,17 +37,11 @@ class VisibleInfraredTraining:
     Args:
         experiment: what to train.
         run: the run directory; nothing of this task lies in it.
-        accelerator: device; one process.
-
-    Raises:
-        ReidlabError: a launch of several processes.
+        accelerator: device and processes.
     """
 
     def __init__(self, experiment: VisibleInfraredExperiment, run: RunFolder,
                  accelerator: Accelerator):
-        if accelerator.num_processes > 1:
-            raise ReidlabError("visible-infrared designs train in one process: BatchNorm and "
-                               "triplets need the whole batch; start without accelerate launch")
         self.experiment, self.device = experiment, accelerator.device
         if experiment.image.pretrained:  # say what is missing before pictures are rendered for it
             load_pretrained(CONFIGS[experiment.stages.backbone], experiment.image.pretrained)
@@ -57,6 +50,8 @@ class VisibleInfraredTraining:
         self.batches = VisibleInfraredBatches(self.data.train, experiment)
         self.batches_per_pass = self.batches.batches_per_pass
         self.model = build(experiment, self.data.classes)
+        if accelerator.num_processes > 1:
+            self.model.share_batch()
         if experiment.training.compile:
             self.model.compile()
         self.loss = VisibleInfraredLoss(experiment.loss, self.model.dim)
@@ -65,8 +60,8 @@ class VisibleInfraredTraining:
                          for split in (self.data.val.visible, self.data.val.infrared)]
 
     def batch(self, step: int, shard: slice, progress: float) -> VisibleInfraredBatch:
-        """The batch of one step."""
-        return self.batches(step, progress, self.device)
+        """The batch of one step; `shard` is this process's rows of each modality."""
+        return self.batches(step, shard, progress, self.device)
 
     def forward(self, model: nn.Module, batch: VisibleInfraredBatch, epoch: int, progress: float
                 ) -> tuple[dict, dict[str, float | torch.Tensor]]:

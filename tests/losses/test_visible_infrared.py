@@ -211,7 +211,8 @@ def output(sets=1, mixed=False):
         tokens=rows(9, 48).view(12, 4, 8),
         patches=rows(11, 48).view(12, 4, 8))
     if mixed:
-        out.mixed_logits, out.partner, out.kept = rows(10, 12, 3), torch.arange(12).flip(0), 0.75
+        out.mixed_logits, out.partner = rows(10, 12, 3), torch.arange(12).flip(0)
+        out.kept = torch.full((12,), 0.75)
     return out
 
 
