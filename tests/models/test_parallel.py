@@ -1,0 +1,154 @@
+"""Several processes that share a batch compute what one process computes on the whole of it."""
+import os
+
+import pytest
+import torch
+import torch.distributed as dist
+
+from reidlab.batches.text_image import Batch
+from reidlab.losses.text_image import TextImageLoss
+from reidlab.losses.visible_infrared import VisibleInfraredLoss
+from reidlab.models.parallel import SharedBatchNorm, average_gradients
+from reidlab.presets import preset, text_image, visible_infrared
+from reidlab.synthetic.world import World
+from reidlab.tasks import build
+from tests.warm import READY
+
+ROWS, CLASSES = 8, 4
+PEOPLE = torch.arange(ROWS) // 2
+NAMES = [*text_image.DESIGNS, *visible_infrared.DESIGNS, "mixed", "patches apart"]
+SILENT = {"expansion__dropout": 0.0, "expansion__drop": 0.0}  # what is drawn differs by process
+STILL = {f"{part}__dropout": 0.0 for part in ("text", "disentangle", "heads", "fusion")}
+SPECIAL = {"mixed": ("embednet_ssdec", {"loss__weights__cut_mix": 1.0}),
+           "patches apart": ("embednet_corrected", {"loss__weights__orthogonality": 1.0,
+                                                    "loss__orthogonality": "patches"})}
+
+
+def pictures(count, config):
+    rng = torch.Generator().manual_seed(1)
+    return torch.randn(count, ROWS, 3, config.image.height, config.image.width, generator=rng)
+
+
+def shared(config):
+    model = build(config, CLASSES).train()
+    if dist.is_initialized():
+        model.share_batch()
+    return model
+
+
+def described(name, rows: slice):
+    """A text-image model and its loss on a batch."""
+    config = preset(name, "tiny", **STILL)
+    model, known = shared(config), torch.ones(ROWS, dtype=torch.bool)
+    said = [World().describe(k // 2, k, 0) for k in range(ROWS)]
+    outfits = torch.arange(ROWS)
+    batch = Batch(pictures(1, config)[0][rows], rows, [s.id_caption for s in said],
+                  [s.cloth_caption for s in said], PEOPLE, outfits, outfits,
+                  torch.arange(ROWS) % 2 == 0, known, known)
+    loss = TextImageLoss(config.loss, model.text_encoder.dim, config.heads.embedding,
+                         model.identity_width, CLASSES, len(model.text_encoder.tokens.tokenizer))
+    words = {side: model.text_encoder.tokens.bag(getattr(batch, f"{side}_text"))
+             for side in ("id", "cloth")}
+    out = model(batch.image, batch.cloth_text[rows], batch.id_text[rows])
+    return model, loss(out, batch, 1, 1.0, words)
+
+
+def seen_twice(name, rows: slice):
+    """A visible-infrared model and its loss on a batch."""
+    design, changes = SPECIAL.get(name, (name, {}))
+    config = preset(design, "tiny", **SILENT, **changes)
+    model = shared(config)
+    visible, infrared = pictures(2, config)
+    # whose patches come in is drawn: here each row is its own partner, and stays what it was
+    torch.randperm, drawn = torch.arange, torch.randperm
+    try:
+        loss = VisibleInfraredLoss(config.loss, model.dim)
+        return model, loss(model(visible[rows], infrared[rows]), PEOPLE.repeat(2), 1.0, True)
+    finally:
+        torch.randperm = drawn
+
+
+def learned(name, rows: slice):
+    """Loss, gradients and running statistics after one forward and backward pass of some rows."""
+    model, terms = (described if name in text_image.DESIGNS else seen_twice)(name, rows)
+    terms["total"].backward()
+    average_gradients(model.parameters())
+    return ({n: term.detach() for n, term in terms.items()},
+            {n: p.grad for n, p in model.named_parameters() if p.grad is not None},
+            {n: b for n, b in model.named_buffers() if "running" in n})
+
+
+def one_of_two(rank: int, folder, names) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    own = slice(rank * ROWS // 2, (rank + 1) * ROWS // 2)
+    torch.save({name: learned(name, own) for name in names}, folder / f"{rank}.pt")
+    dist.destroy_process_group()
+
+
+def together(target, folder, *given) -> None:
+    both = [READY.Process(target=target, args=(rank, folder, *given)) for rank in range(2)]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join(100)
+        assert process.exitcode == 0
+
+
+@pytest.fixture(scope="module")
+def halves(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("two")
+    together(one_of_two, folder, NAMES)
+    return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_two_processes_learn_what_one_learns(name, halves):
+    terms, gradients, statistics = learned(name, slice(None))
+    size = torch.stack([g.norm() for g in gradients.values()]).norm()
+    for half in halves:
+        theirs, moved, kept = half[name]
+        assert theirs.keys() == terms.keys()
+        for term, value in terms.items():
+            assert theirs[term].item() == pytest.approx(value.item(), rel=1e-4), term
+        assert moved.keys() == gradients.keys() and kept.keys() == statistics.keys()
+        for weight, gradient in gradients.items():
+            assert (moved[weight] - gradient).norm() <= 1e-3 * gradient.norm() + 1e-5 * size, weight
+        for buffer, value in statistics.items():
+            torch.testing.assert_close(kept[buffer], value, rtol=1e-3, atol=1e-5)
+    assert all(torch.equal(one, other) for one, other in zip(
+        halves[0][name][1].values(), halves[1][name][1].values(), strict=True))
+
+
+def normed(rank: int, folder) -> None:
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    norm, x = SharedBatchNorm(3), pixels()[2 * rank:2 * rank + 2].requires_grad_()
+    weigh = torch.arange(96.0).view(4, 3, 2, 4)[2 * rank:2 * rank + 2]
+    (norm(x) * weigh).sum().backward()
+    torch.save((x.grad, norm.weight.grad, norm.running_mean, norm.running_var,
+                norm.num_batches_tracked), folder / f"{rank}.pt")
+    dist.destroy_process_group()
+
+
+def pixels():
+    return torch.randn(4, 3, 2, 4, generator=torch.Generator().manual_seed(0)) * 3 + 2
+
+
+def test_a_shared_batch_norm_is_pytorchs_on_the_whole_batch(tmp_path):
+    together(normed, tmp_path)
+    whole, x = torch.nn.BatchNorm2d(3), pixels().requires_grad_()
+    (whole(x) * torch.arange(96.0).view(4, 3, 2, 4)).sum().backward()
+    first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
+    # each process adds up its own loss here, so that gradients are the sums' as they stand
+    torch.testing.assert_close(torch.cat([first[0], second[0]]), x.grad, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(first[1] + second[1], whole.weight.grad, rtol=1e-4, atol=1e-4)
+    for own, theirs in zip(first[2:], (whole.running_mean, whole.running_var,
+                                       whole.num_batches_tracked), strict=True):
+        torch.testing.assert_close(own, theirs)
+
+
+def test_a_shared_batch_norm_alone_and_at_rest_is_pytorchs():
+    own, theirs, x = SharedBatchNorm(3), torch.nn.BatchNorm2d(3), pixels()
+    assert torch.equal(own(x), theirs(x)) and torch.equal(own.eval()(x), theirs.eval()(x))
+    assert "RANK" not in os.environ
