@@ -26,6 +26,7 @@ ELSEWHERE = {  # fields whose effect another test shows, or that only other mach
     "training.start": "tests/engine/test_start.py",
     "training.validate_every": "tests/engine/test_loop.py",
     "training.checkpoint_every": "tests/engine/test_resuming.py",
+    "training.checkpoint_minutes": "tests/engine/test_checkpoint_writer.py",
     "training.max_grad_norm": "tests/engine/test_loop.py",
     "heads.erasure": "tests/models/test_concept_erasure.py",
     "heads.erasure_kept": "tests/models/test_concept_erasure.py",

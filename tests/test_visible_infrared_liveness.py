@@ -25,6 +25,7 @@ ELSEWHERE = {  # fields whose effect another test shows, or that only other mach
     "training.start": "tests/engine/test_start.py",
     "training.validate_every": "tests/engine/test_loop.py",
     "training.checkpoint_every": "tests/engine/test_resuming.py",
+    "training.checkpoint_minutes": "tests/engine/test_checkpoint_writer.py",
     "training.max_grad_norm": "tests/engine/test_loop.py",
     "scoring.reciprocal": "tests/evaluation/test_visible_infrared.py",
 }

@@ -51,7 +51,9 @@ class Training:
     monitor_every: int = limited(20, 1, 10_000_000)  # steps between looks at the held-out batch
     # epochs between scores on val; the last is always scored
     validate_every: int = limited(20, 1, 10_000_000)
-    checkpoint_every: int = limited(100, 1, 10_000_000)  # steps between checkpoints
+    checkpoint_minutes: float = limited(10.0, 0, 100_000)  # between checkpoints; one at the end
+    # steps between further checkpoints; None: by the clock alone
+    checkpoint_every: int | None = limited(None, 1, 10_000_000)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,17 +20,18 @@ from reidlab.encoders.pretrained import digest
 from reidlab.engine.evaluate import evaluate
 from reidlab.engine.meters import LossMeters
 from reidlab.engine.optim import build_optimizer
+from reidlab.engine.pauses import Pauses
 from reidlab.engine.progress import progress_bar
 from reidlab.engine.start import put_start, refuse_unfit_start, with_absolute_start
 from reidlab.engine.step import Row, TrainStep, read
 from reidlab.errors import ReidlabError
 from reidlab.files import write_json
 from reidlab.runs import checkpoint
+from reidlab.runs.checkpoint_writer import CheckpointWriter
 from reidlab.runs.folder import RunFolder
 from reidlab.tasks import TASKS, refuse_unbuildable
 
 log = logging.getLogger(__name__)
-LOOK_FOR_STOP = 0.5  # seconds between looks for the stop file
 
 
 def train(experiment: Experiment, run_dir, quiet: bool = False) -> dict:
@@ -105,7 +106,9 @@ class _Session:
         self.inner = accelerator.unwrap_model(self.model)
         self.take_step = TrainStep(self.task, self.model, self.parameters, self.optimizer,
                                    accelerator, experiment.training, self.steps)
-        self.step, self.best, self.next_look = 0, -1.0, 0.0
+        self.step, self.best = 0, -1.0
+        self.pauses = Pauses(run, accelerator, experiment.training)
+        self.checkpoints = CheckpointWriter()
         self.unread: list[tuple[dict, torch.Tensor]] = []  # rows of steps, and whom they met
         self.meters = LossMeters(experiment.training.epochs, self.per_epoch)
         if accelerator.is_main_process:
@@ -129,7 +132,8 @@ class _Session:
 
     def _resume(self) -> None:
         if self.run.last.exists():
-            state = checkpoint.restore(self.run.last, self.parts, self.optimizer)
+            state = checkpoint.restore(self.run.last, self.parts, self.optimizer,
+                                       self.accelerator.process_index)
             self.step, self.best = state["step"], state["best"]
             log.info("resumed at step %d of %d", self.step, self.steps)
         if self.accelerator.is_main_process:
@@ -142,7 +146,12 @@ class _Session:
         """All remaining steps; False when a stop file ended them early."""
         off = quiet or not self.accelerator.is_main_process
         with progress_bar(self.experiment.name, self.steps, self.step, off) as bar:
-            if not self._steps(bar):
+            try:
+                done = self._steps(bar)
+                self.checkpoints.wait()
+            finally:
+                self.checkpoints.close()
+            if not done:
                 return False
         if self.accelerator.is_main_process:  # beside the log, which holds no number of the machine
             write_json(self.run.path / "machine.json",
@@ -163,12 +172,12 @@ class _Session:
             self.unread.append(({"step": self.step, "epoch": epoch, "seconds": round(
                 time.perf_counter() - began, 3), **row}, batch.pid))
             bar.update()
-            last, stopping = self.step == self.steps, self.asked_to_stop()
+            last = self.step == self.steps
+            pause = self.pauses(self.step, last)
             looking = last or self.step % config.monitor_every == 0
             validating = last or (self.step % self.per_epoch == 0
                                   and epoch % config.validate_every == 0)
-            saving = last or stopping or self.step % config.checkpoint_every == 0
-            if looking or validating or saving or self.step % config.log_every == 0:
+            if looking or validating or pause.save or self.step % config.log_every == 0:
                 rows = self._read()
                 if looking:
                     log.info("%s", self.meters.line(self.step))
@@ -177,9 +186,9 @@ class _Session:
                     rows[-1] |= self.validate()
                 self._log(rows)
                 bar.set_postfix_str(f"loss {rows[-1]['loss/total']:.2f}", refresh=False)
-            if saving:
+            if pause.save:
                 self.save()
-            if stopping and not last:
+            if pause.stop and not last:
                 return False
         return True
 
@@ -206,36 +215,23 @@ class _Session:
             for row in rows:
                 self.run.log(row)
 
-    def asked_to_stop(self) -> bool:
-        """Whether the stop file is there; it is looked for from time to time.
-
-        Several processes look at the same steps and get the first one's answer.
-        """
-        if self.accelerator.num_processes == 1:
-            if time.monotonic() < self.next_look:
-                return False
-            self.next_look = time.monotonic() + LOOK_FOR_STOP
-            return self.run.stop.is_file()
-        if self.step % self.experiment.training.log_every and self.step < self.steps:
-            return False
-        found = torch.tensor([self.run.stop.is_file()], device=self.accelerator.device)
-        torch.distributed.broadcast(found, src=0)
-        return bool(found.item())
-
     def validate(self) -> dict[str, float]:
         """Scores on the validation people; the best weights are kept."""
         row = self.task.validate(self.inner)
         if row["val/mAP"] > self.best:
             self.best = row["val/mAP"]
             if self.accelerator.is_main_process:
-                checkpoint.save(self.run.best, self.parts, step=self.step, map=self.best)
+                self.checkpoints.save(self.run.best, self.parts, step=self.step, map=self.best)
         return row
 
     def save(self) -> None:
-        """Write the checkpoint that resuming reads."""
+        """Write the checkpoint that resuming reads; the random states are those of all processes.
+        """
+        gathered = {name: self.accelerator.gather(state[None].to(self.accelerator.device))
+                    for name, state in checkpoint.random_states().items()}
         if self.accelerator.is_main_process:
-            checkpoint.save(self.run.last, self.parts, self.optimizer, step=self.step,
-                            best=self.best)
+            self.checkpoints.save(self.run.last, self.parts, self.optimizer, gathered,
+                                  step=self.step, best=self.best)
 
 
 def keep_freed_memory() -> None:

@@ -31,7 +31,8 @@ def _assumed(where: str, *fields: str) -> dict[str, Source]:
 NO_CHOICE = {  # which people are shown, not what the design is
     "data.source", "data.seed", "data.people", "data.val_people", "data.test_people",
     "data.outfits", "data.images_per_outfit", "data.trial", "data.labelled_fraction", "seed",
-    "name", "size", "training.monitor_every", "training.checkpoint_every",
+    "name", "size", "training.monitor_every", "training.checkpoint_minutes",
+    "training.checkpoint_every",
     "training.validate_every", "training.compile", "training.mixed_precision", "scoring"}
 
 _TEXT_IMAGE = {

@@ -132,6 +132,7 @@ def tiny(experiment: VisibleInfraredExperiment) -> VisibleInfraredExperiment:
             batches_per_epoch=30,
             monitor_every=30,
             validate_every=15,
+            checkpoint_minutes=0.5,
         ),
     )
 

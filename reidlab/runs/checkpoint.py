@@ -14,26 +14,47 @@ from reidlab.files import write_whole
 from reidlab.runs.note_names import kit_names
 
 
-def save(path: Path, parts: dict[str, nn.Module], optimizer=None, **state) -> None:
+def save(path: Path, parts: dict[str, nn.Module], optimizer=None,
+         random: dict[str, Tensor] | None = None, **state) -> None:
     """Write weights, and on request what resuming needs.
 
     Args:
         path: file to write, whole or not at all.
         parts: modules by name.
         optimizer: its moments go along, and so does the random state.
+        random: `random_states` of all processes; by default this one's.
         state: small plain data (step, best score …).
     """
-    tensors = {f"{name}.{key}": value.detach().cpu().contiguous().clone()
+    write(path, snapshot(parts, optimizer, random), state)
+
+
+def snapshot(parts: dict[str, nn.Module], optimizer=None, random: dict[str, Tensor] | None = None
+             ) -> dict[str, Tensor]:
+    """A copy in memory of what `save` writes: training may go on while it is written."""
+    tensors = {f"{name}.{key}": value.detach().to("cpu", copy=True).contiguous()
                for name, module in parts.items() for key, value in module.state_dict().items()}
     if optimizer is not None:
         for k, moments in optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{k}.{key}": value.detach().cpu().contiguous().clone()
+            tensors |= {f"optimizer.{k}.{key}": value.detach().to("cpu", copy=True).contiguous()
                         for key, value in moments.items()}
-        tensors["random.torch"] = torch.get_rng_state()
-        if torch.cuda.is_available():
-            tensors["random.cuda"] = torch.cuda.get_rng_state()
+        if random is None:
+            random = {name: state[None] for name, state in random_states().items()}
+        tensors |= {f"random.{name}": states.cpu() for name, states in random.items()}
+    return tensors
+
+
+def write(path: Path, tensors: dict[str, Tensor], state: dict) -> None:
+    """Write a `snapshot`, whole or not at all."""
     blob = safetensors.torch.save(tensors, metadata={"reidlab": json.dumps(state)})
     write_whole(path, lambda out: out.write(blob))
+
+
+def random_states() -> dict[str, Tensor]:
+    """State of this process's generators, (n,) bytes each, by device."""
+    found = {"torch": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        found["cuda"] = torch.cuda.get_rng_state()
+    return found
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict]:
@@ -60,8 +81,8 @@ def _damaged(path: Path, fault: Exception) -> ReidlabError:
                         "start again, or restore it")
 
 
-def restore(path: Path, parts: dict[str, nn.Module], optimizer=None) -> dict:
-    """Put a checkpoint back exactly; returns its state.
+def restore(path: Path, parts: dict[str, nn.Module], optimizer=None, rank: int = 0) -> dict:
+    """Put a checkpoint back exactly; returns its state. Process `rank` gets its own random state.
 
     Raises:
         ReidlabError: the weights do not fit these modules.
@@ -77,13 +98,13 @@ def restore(path: Path, parts: dict[str, nn.Module], optimizer=None) -> dict:
             raise ReidlabError(f"{path} does not fit this model: {reason}") from fault
     if optimizer is not None:
         try:
-            _restore_progress(tensors, state, optimizer)
+            _restore_progress(tensors, state, optimizer, rank)
         except (KeyError, ValueError, TypeError, RuntimeError) as fault:
             raise _damaged(path, fault) from fault
     return state
 
 
-def _restore_progress(tensors: dict[str, Tensor], state: dict, optimizer) -> None:
+def _restore_progress(tensors: dict[str, Tensor], state: dict, optimizer, rank: int) -> None:
     """Moments of the optimizer, each of its weight's shape, and the random state."""
     if not (isinstance(state["step"], int) and state["step"] >= 0
             and isinstance(state["best"], int | float)):
@@ -99,9 +120,11 @@ def _restore_progress(tensors: dict[str, Tensor], state: dict, optimizer) -> Non
                 m.dim() and m.shape != weights[k].shape for m in found.values()):
             raise ValueError(f"moments {k} fit no weight")
     optimizer.load_state_dict(optimizer.state_dict() | {"state": moments})
-    torch.set_rng_state(tensors["random.torch"])
-    if "random.cuda" in tensors and torch.cuda.is_available():
-        torch.cuda.set_rng_state(tensors["random.cuda"])
+    for name, put in (("torch", torch.set_rng_state), ("cuda", torch.cuda.set_rng_state)):
+        if name == "torch" or (f"random.{name}" in tensors and torch.cuda.is_available()):
+            states = tensors[f"random.{name}"]
+            states = states[None] if states.dim() == 1 else states  # as one process once wrote it
+            put(states[rank % len(states)].clone())  # torch reads the storage from its start
 
 
 def copy_state_dict(module: nn.Module, weights: dict[str, Any]) -> list[str]:

@@ -30,5 +30,5 @@ def train_and_stop(experiment, run: RunFolder, step: int) -> None:
         return take(self, number, batch, epoch)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(TrainStep, "__call__", ask_to_stop)
-        patched.setattr("reidlab.engine.train.LOOK_FOR_STOP", 0.0)
+        patched.setattr("reidlab.engine.pauses.LOOK_FOR_STOP", 0.0)
         assert train(experiment, run.path, quiet=True) == {"stopped_at": step + 1}
