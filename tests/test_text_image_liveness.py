@@ -22,6 +22,7 @@ ELSEWHERE = {  # fields whose effect another test shows, or that only other mach
     "training.mixed_precision": "bf16 on CUDA only", "training.compile": "compiled on CUDA only",
     "training.epochs": "tests/engine/test_loop.py",
     "training.monitor_every": "tests/engine/test_loop.py",
+    "training.workers": "tests/batches/test_loading.py",
     "training.log_every": "tests/engine/test_step.py",
     "training.start": "tests/engine/test_start.py",
     "training.validate_every": "tests/engine/test_loop.py",

@@ -4,7 +4,7 @@ Every random choice is a function of (seed, step) over the whole batch, so that 
 and a run shared by several processes, see what one uninterrupted process would have seen.
 """
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -12,7 +12,8 @@ import torch
 from sklearn.feature_extraction.text import TfidfVectorizer
 from torch import Tensor
 
-from reidlab.batches.augmentation import augment
+from reidlab.batches.augmentation import augment, random_erasing
+from reidlab.batches.loading import moved
 from reidlab.config import TextImageExperiment
 from reidlab.config.text_image import Data
 from reidlab.data.records import Split
@@ -26,7 +27,7 @@ class Batch:
     Several processes share a batch: `image` holds this process's rows, everything else all B.
 
     Attributes:
-        image: (b, 3, H, W) float in [-1, 1].
+        image: (b, 3, H, W) float in [-1, 1]; (b, H, W, 3) bytes on their way to the device.
         shard: which of the B rows `image` holds.
         id_text, cloth_text: B strings; empty where nothing is said.
         pid: (B,) contiguous training label in [0, C).
@@ -52,6 +53,10 @@ class Batch:
     says_cloth: Tensor
     outfits_known: bool = True
     negative_text: list[str] | None = None
+
+    def pin_memory(self) -> "Batch":
+        """In page-locked memory."""
+        return moved(self, Tensor.pin_memory)
 
 
 class Sampler:
@@ -177,10 +182,12 @@ class Batches:
             device: where tensors go.
             hard_negatives: choose a wrong description for each row, too.
         """
+        return self.finish(self.read(step, shard, hard_negatives), step, device)
+
+    def read(self, step: int, shard: slice = slice(None), hard_negatives: bool = False) -> Batch:
+        """What a worker does for the batch of one step: its pictures are bytes, on the CPU."""
         rows, records = self.sampler.pick(step), self.split.records
         pictures, described = [r[0] for r in rows], [r[2] for r in rows]
-        images = self.split.images[pictures[shard]]
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
         negative_text = None
         if hard_negatives:
             negative_text = self._hard_negatives(step, pictures, described, rows)
@@ -189,15 +196,24 @@ class Batches:
         outfit = self.sampler.outfits[pictures]
         return Batch(
             negative_text=negative_text,
-            image=augment(images, self.data, generator, len(rows), shard).to(device), shard=shard,
+            image=torch.from_numpy(np.array(self.split.images[pictures[shard]])), shard=shard,
             id_text=id_text, cloth_text=cloth_text,
-            pid=torch.from_numpy(self.sampler.labels[pictures]).to(device),
-            outfit=torch.from_numpy(outfit).to(device),
-            cloth_outfit=torch.from_numpy(self.sampler.outfits[described]).to(device),
-            is_matched=torch.tensor([r[0] == r[2] for r in rows], device=device),
-            says_id=torch.tensor([bool(text) for text in id_text], device=device),
-            says_cloth=torch.tensor([bool(text) for text in cloth_text], device=device),
+            pid=torch.from_numpy(self.sampler.labels[pictures]),
+            outfit=torch.from_numpy(outfit),
+            cloth_outfit=torch.from_numpy(self.sampler.outfits[described]),
+            is_matched=torch.tensor([r[0] == r[2] for r in rows]),
+            says_id=torch.tensor([bool(text) for text in id_text]),
+            says_cloth=torch.tensor([bool(text) for text in cloth_text]),
             outfits_known=bool((outfit >= 0).all()))
+
+    def finish(self, batch: Batch, step: int, device="cpu") -> Batch:
+        """What is left to do where the model is: augmentation."""
+        batch = moved(batch, lambda x: x.to(device, non_blocking=True))
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
+        count = self.sampler.batch_size
+        image = augment(batch.image, self.data, generator, count, batch.shard)
+        return replace(batch, image=random_erasing(image, self.data.random_erasing, generator,
+                                                   count, batch.shard))
 
     def _hard_negatives(self, step: int, pictures: list, described: list, rows: list) -> list[str]:
         records, rng = self.split.records, np.random.default_rng([self.seed, 3, step])

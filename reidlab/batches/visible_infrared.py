@@ -4,13 +4,14 @@ Every random choice is a function of (seed, step), so that a resumed run sees wh
 uninterrupted one would have seen.
 """
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from reidlab.batches.augmentation import augment
+from reidlab.batches.augmentation import augment, exchange_channels, random_erasing
+from reidlab.batches.loading import moved
 from reidlab.config import VisibleInfraredExperiment
 from reidlab.data.records import CrossModalSplit
 from reidlab.errors import ReidlabError
@@ -23,17 +24,24 @@ class VisibleInfraredBatch:
     Several processes share a batch: each has b of the B rows of either modality, and all labels.
 
     Attributes:
-        visible, infrared: (b, 3, H, W); row i of both is the same person.
+        visible, infrared: (b, 3, H, W); row i of both is the same person. (b, H, W, 3) bytes on
+            their way to the device.
         pid: (2B,) contiguous training labels, visible rows first; −1 for a picture without a
             name, whose row in the other modality is anybody.
         aligned: whether row i of both modalities is one shot, in one place, patch for patch the
             same; rows without a name never are.
+        shard: which of the B rows the pictures are.
     """
 
     visible: Tensor
     infrared: Tensor
     pid: Tensor
     aligned: bool = False
+    shard: slice = field(default_factory=lambda: slice(None))
+
+    def pin_memory(self) -> "VisibleInfraredBatch":
+        """In page-locked memory."""
+        return moved(self, Tensor.pin_memory)
 
 
 class VisibleInfraredBatches:
@@ -118,65 +126,29 @@ class VisibleInfraredBatches:
             progress: share of training done.
             device: where tensors go.
         """
-        visible_rows, infrared_rows, labels = self.pick(step, progress)
+        return self.finish(self.read(step, shard, progress), step, device)
+
+    def read(self, step: int, shard: slice = slice(None), progress: float = 1.0
+             ) -> VisibleInfraredBatch:
+        """What a worker does for the batch of one step: its pictures are bytes, on the CPU."""
+        visible, infrared, labels = self.pick(step, progress)
+        return VisibleInfraredBatch(
+            *(torch.from_numpy(np.array(split.images[rows[shard]])) for split, rows in
+              ((self.pair.visible, visible), (self.pair.infrared, infrared))),
+            torch.tensor(labels + labels), self._aligned(progress), shard)
+
+    def finish(self, batch: VisibleInfraredBatch, step: int, device="cpu") -> VisibleInfraredBatch:
+        """What is left to do where the model is: augmentation."""
+        batch, count = moved(batch, lambda x: x.to(device, non_blocking=True)), self.batch_size
         both = []
-        for number, split, rows in ((0, self.pair.visible, visible_rows),
-                                    (1, self.pair.infrared, infrared_rows)):
+        for number, pixels in enumerate((batch.visible, batch.infrared)):
             shift = torch.Generator().manual_seed(self.seed * 1_000_003 + step)  # one for both
-            image = augment(split.images[rows[shard]], self.data, shift, len(rows), shard)
+            image = augment(pixels, self.data, shift, count, batch.shard)
             hide = torch.Generator().manual_seed(self.seed * 1_000_003 + 2 * step + number)
-            both.append(random_erasing(image, self.data.random_erasing, hide, len(rows), shard))
-        both[0] = exchange_channels(both[0], self.data.channel_exchange, hide, len(labels), shard)
-        names = torch.tensor(labels + labels, device=device)
-        visible, infrared = (image.to(device, memory_format=torch.channels_last)
-                             for image in both)
-        return VisibleInfraredBatch(visible, infrared, names, self._aligned(progress))
+            both.append(random_erasing(image, self.data.random_erasing, hide, count, batch.shard))
+        both[0] = exchange_channels(both[0], self.data.channel_exchange, hide, count, batch.shard)
+        visible, infrared = (image.contiguous(memory_format=torch.channels_last) for image in both)
+        return replace(batch, visible=visible, infrared=infrared)
 
     def _aligned(self, progress: float) -> bool:
         return self.data.source == "synthetic" and progress < self.data.aligned_until
-
-
-def random_erasing(image: Tensor, chance: float, generator: torch.Generator,
-                   batch_size: int | None = None, shard: slice = slice(None)) -> Tensor:
-    """Random erasing: a grey rectangle of 2 to 20 % of the area, on some of the pictures.
-
-    Args:
-        image: (b, 3, H, W), the rows of `shard`.
-        chance: share of pictures that lose a rectangle.
-        batch_size, shard: draws are made for the whole batch and cut, so that processes agree.
-
-    Source: arXiv:1708.04896.
-    """
-    if not chance:
-        return image
-    height, width = image.shape[2:]
-    draws = torch.rand(batch_size or len(image), 5, generator=generator)[shard]
-    area = (0.02 + 0.18 * draws[:, 1]) * height * width
-    ratio = 0.3 * (1 / 0.09) ** draws[:, 2]                  # height over width, .3 to 3.3
-    tall = (area * ratio).sqrt().clamp(max=height)
-    wide = (area / ratio).sqrt().clamp(max=width)
-    top, left = draws[:, 3] * (height - tall), draws[:, 4] * (width - wide)
-    y, x = torch.arange(height) + 0.5, torch.arange(width) + 0.5
-    inside = (((y >= top[:, None]) & (y < (top + tall)[:, None]))[:, :, None]
-              & ((x >= left[:, None]) & (x < (left + wide)[:, None]))[:, None, :])
-    inside &= (draws[:, 0] < chance)[:, None, None]
-    return image.masked_fill(inside[:, None], 0.0)
-
-
-def exchange_channels(image: Tensor, chance: float, generator: torch.Generator,
-                      batch_size: int | None = None, shard: slice = slice(None)) -> Tensor:
-    """Channel exchange: some visible pictures become three copies of one of their channels.
-
-    Colour is what infrared does not have; half of the visible pictures then do without it.
-
-    Args:
-        image: (b, 3, H, W) visible pictures, the rows of `shard`.
-        chance: share of pictures that lose their colours.
-        batch_size, shard: as of `random_erasing`.
-
-    Source: arXiv:2110.04551 (channel augmentation for visible-infrared).
-    """
-    draws = torch.rand(batch_size or len(image), 2, generator=generator)[shard]
-    channel = (draws[:, 1] * 3).long()
-    alone = image[torch.arange(len(image)), channel][:, None].expand(-1, 3, -1, -1)
-    return torch.where((draws[:, 0] < chance)[:, None, None, None], alone, image)

@@ -29,6 +29,7 @@ class Data:
     flip: float = limited(0.5, 0, 1)  # chance of mirroring a training picture
     jitter: float = limited(0.2, 0, 1)  # brightness and contrast change, ± share
     crop_padding: int = limited(4, 0, 512)  # pixels of padding before a random crop
+    random_erasing: float = limited(0.0, 0, 1)  # chance that a picture loses a rectangle
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -94,12 +94,13 @@ class Tokens:
             mask[k, :len(row)] = 1
         return torch.from_numpy(ids), torch.from_numpy(mask)
 
-    def bag(self, texts: Sequence[str]) -> Tensor:
-        """(B, V) float: 1 where a text holds the vocabulary entry."""
-        words = np.zeros((len(texts), len(self.tokenizer)), np.float32)
-        for k, text in enumerate(texts):
-            words[k, self.ids(text)] = 1
-        return torch.from_numpy(words)
+    def bag(self, texts: Sequence[str], device="cpu") -> Tensor:
+        """(B, V) float: 1 where a text holds the vocabulary entry. Ids go to the device, and the
+        wide table is made there."""
+        ids, mask = self(texts)
+        ids = torch.where(mask == 1, ids, ids[:, :1])  # every text begins with [CLS]
+        words = torch.zeros(len(texts), len(self.tokenizer), device=device)
+        return words.scatter_(1, ids.to(device), 1.0)
 
 
 class TextEncoder(nn.Module):

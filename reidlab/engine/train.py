@@ -5,14 +5,17 @@ What is trained is a task's business: it brings data, model, loss, batches, moni
 import ctypes
 import logging
 import math
+import os
 import resource
 import sys
 import time
+from collections.abc import Iterator
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from torch import nn
 
+from reidlab.batches.loading import read_ahead, workers_here
 from reidlab.config import Experiment, flatten
 from reidlab.data.fingerprint import fingerprint
 from reidlab.data.loading import with_absolute_source
@@ -164,8 +167,8 @@ class _Session:
         shard = slice(accelerator.process_index * share, (accelerator.process_index + 1) * share)
         began = time.perf_counter()
         self.model.train()
-        while self.step < self.steps:
-            batch = self.task.batch(self.step, shard, self.step / self.steps)
+        for batch in self._batches(shard):
+            batch = self.task.finish(batch, self.step)
             epoch = 1 + self.step // self.per_epoch
             row = self.take_step(self.step, batch, epoch)
             self.step += 1
@@ -191,6 +194,13 @@ class _Session:
             if pause.stop and not last:
                 return False
         return True
+
+    def _batches(self, shard: slice) -> Iterator:
+        """Batches of the remaining steps as bytes, this process's share of the pictures."""
+        here = int(os.environ.get("LOCAL_WORLD_SIZE", self.accelerator.num_processes))
+        workers = workers_here(self.experiment.training.workers, here)
+        return read_ahead(lambda step: self.task.read(step, shard, step / self.steps), self.step,
+                          self.steps, workers, pin=self.accelerator.device.type == "cuda")
 
     def _read(self) -> list[dict[str, float]]:
         """Rows of the steps since the last look; one that is no number ends the run."""

@@ -27,8 +27,11 @@ class TrainingTask(Protocol):
 
     def __init__(self, experiment: Any, run: RunFolder, accelerator: Accelerator): ...
 
-    def batch(self, step: int, shard: slice, progress: float) -> Any:
-        """The batch of one step, a function of the seed and the step alone."""
+    def read(self, step: int, shard: slice, progress: float) -> Any:
+        """The batch of one step, a function of the seed and the step alone; workers call it."""
+
+    def finish(self, batch: Any, step: int) -> Any:
+        """What is left to do where the model is: augmentation on the device."""
 
     def forward(self, model: Any, batch: Any, epoch: int, progress: float
                 ) -> tuple[dict, dict[str, float | Tensor]]:

@@ -123,10 +123,13 @@ class TextImageTraining:
         self.accelerator.wait_for_everyone()
         return read_tokenizer(self.run.tokenizer)
 
-    def batch(self, step: int, shard: slice, progress: float) -> Batch:
-        """The batch of one step; `shard` is this process's rows."""
-        return self.batches(step, shard, self.accelerator.device,
-                            self.loss.needs_negatives(step, progress))
+    def read(self, step: int, shard: slice, progress: float) -> Batch:
+        """The batch of one step as bytes; `shard` is this process's rows."""
+        return self.batches.read(step, shard, self.loss.needs_negatives(step, progress))
+
+    def finish(self, batch: Batch, step: int) -> Batch:
+        """The batch on the device, augmented."""
+        return self.batches.finish(batch, step, self.accelerator.device)
 
     def forward(self, model: nn.Module, batch: Batch, epoch: int, progress: float
                 ) -> tuple[dict, dict[str, float | torch.Tensor]]:
@@ -153,8 +156,8 @@ class TextImageTraining:
         if not self.experiment.loss.weights.words and self.loss.adversary is None:
             return None
         device = self.accelerator.device
-        return {"id": self.tokens.bag(batch.id_text).to(device),
-                "cloth": self.tokens.bag(batch.cloth_text).to(device)}
+        return {"id": self.tokens.bag(batch.id_text, device),
+                "cloth": self.tokens.bag(batch.cloth_text, device)}
 
     def monitor(self, model: TextImageModel) -> dict[str, float]:
         """Dependence and gate on a held-out batch. The controller reads the dependence of what is

@@ -59,9 +59,13 @@ class VisibleInfraredTraining:
         self.held_out = [to_tensor(split.images[::max(1, len(split.records) // 128)][:128])
                          for split in (self.data.val.visible, self.data.val.infrared)]
 
-    def batch(self, step: int, shard: slice, progress: float) -> VisibleInfraredBatch:
-        """The batch of one step; `shard` is this process's rows of each modality."""
-        return self.batches(step, shard, progress, self.device)
+    def read(self, step: int, shard: slice, progress: float) -> VisibleInfraredBatch:
+        """The batch of one step as bytes; `shard` is this process's rows of each modality."""
+        return self.batches.read(step, shard, progress)
+
+    def finish(self, batch: VisibleInfraredBatch, step: int) -> VisibleInfraredBatch:
+        """The batch on the device, augmented."""
+        return self.batches.finish(batch, step, self.device)
 
     def forward(self, model: nn.Module, batch: VisibleInfraredBatch, epoch: int, progress: float
                 ) -> tuple[dict, dict[str, float | torch.Tensor]]:

@@ -14,7 +14,7 @@ from reidlab.data.loading import (
     synthetic_record,
     synthetic_text_image,
 )
-from reidlab.data.packing import to_tensor
+from reidlab.data.packing import normalized
 from tests.conftest import mini
 
 
@@ -133,8 +133,8 @@ def test_listed_pairs_show_each_picture_once_with_each_caption_that_is_drawn_onc
 
 
 def test_augmentation_off_is_the_picture_and_on_keeps_range_and_size(data):
-    pictures = data.train.images[:8]
-    image, still = to_tensor(pictures), Data(flip=0, jitter=0, crop_padding=0)
+    pictures = torch.from_numpy(data.train.images[:8].copy())
+    image, still = normalized(pictures), Data(flip=0, jitter=0, crop_padding=0)
     assert torch.equal(augment(pictures, still, torch.Generator(), 8, slice(None)), image)
     mirrored = augment(
         pictures, Data(flip=1, jitter=0, crop_padding=0), torch.Generator(), 8, slice(None)

@@ -4,11 +4,8 @@ import pytest
 import torch
 
 from reidlab.__main__ import main
-from reidlab.batches.visible_infrared import (
-    VisibleInfraredBatches,
-    exchange_channels,
-    random_erasing,
-)
+from reidlab.batches.augmentation import exchange_channels, random_erasing
+from reidlab.batches.visible_infrared import VisibleInfraredBatches
 from reidlab.config.changes import change
 from reidlab.config.visible_infrared import Data
 from reidlab.data.checking import check

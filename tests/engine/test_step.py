@@ -48,7 +48,7 @@ def test_a_whole_step_runs_where_whoever_waits_for_the_device_fails(name, tmp_pa
     monkeypatch.setattr(adam, "_fused_adam", lambda *given, **more: None)
     task, step = prepared(mini(name), tmp_path, "meta")
     for number in (0, 11):  # at the start, and with everything that sets in later
-        batch = task.batch(number, slice(None), number / 12)
+        batch = task.finish(task.read(number, slice(None), number / 12), number)
         row = step(number, batch, epoch=number // 4 + 1)
     assert row["loss/total"].device.type == "meta"
     with pytest.raises(RuntimeError, match="meta"):
@@ -58,15 +58,15 @@ def test_a_whole_step_runs_where_whoever_waits_for_the_device_fails(name, tmp_pa
 @pytest.mark.parametrize("name", ["corrected", "embednet_corrected"])
 def test_a_step_whose_loss_is_no_number_leaves_the_weights_as_they_are(name, tmp_path, cache):
     task, step = prepared(mini(name), tmp_path)
-    step(0, task.batch(0, slice(None), 0.0), 1)
+    step(0, task.finish(task.read(0, slice(None), 0.0), 0), 1)
     before = [p.detach().clone() for p in step.parameters]
     forward = task.forward
     task.forward = lambda *given: ({"total": forward(*given)[0]["total"] * torch.nan}, {})
-    row = step(1, task.batch(1, slice(None), 0.1), 1)
+    row = step(1, task.finish(task.read(1, slice(None), 0.1), 1), 1)
     assert not row["loss/total"].isfinite()
     assert all(torch.equal(p, kept) for p, kept in zip(step.parameters, before, strict=True))
     task.forward = forward
-    step(2, task.batch(2, slice(None), 0.2), 1)
+    step(2, task.finish(task.read(2, slice(None), 0.2), 2), 1)
     assert not all(torch.equal(p, kept) for p, kept in zip(step.parameters, before, strict=True))
 
 
@@ -79,7 +79,7 @@ def test_two_steps_in_bfloat16_are_near_those_in_float32(name, tmp_path, cache):
         task, step = prepared(mini(name), tmp_path / str(half))
         if half:  # as Accelerate has it: the forward pass alone
             task.model.forward = torch.autocast("cpu", torch.bfloat16)(task.model.forward)
-        taken = [step(number, task.batch(number, slice(None), 0.9), epoch=3)
+        taken = [step(number, task.finish(task.read(number, slice(None), 0.9), number), epoch=3)
                  for number in range(2)]
         assert all(value.dtype == torch.float32 for row in taken for key, value in row.items()
                    if key.startswith("loss/"))
