@@ -12,8 +12,8 @@ from typing import Any
 
 from reidlab.batches.text_image import Batches
 from reidlab.data.loading import load_text_image
+from reidlab.engine.memory import keep_freed_memory
 from reidlab.engine.optim import build_optimizer
-from reidlab.engine.train import keep_freed_memory
 from reidlab.errors import ReidlabError
 from reidlab.losses.text_image import TextImageLoss
 from reidlab.presets import preset

@@ -132,10 +132,10 @@ class VisibleInfraredBatches:
              ) -> VisibleInfraredBatch:
         """What a worker does for the batch of one step: its pictures are bytes, on the CPU."""
         visible, infrared, labels = self.pick(step, progress)
-        return VisibleInfraredBatch(
-            *(torch.from_numpy(np.array(split.images[rows[shard]])) for split, rows in
-              ((self.pair.visible, visible), (self.pair.infrared, infrared))),
-            torch.tensor(labels + labels), self._aligned(progress), shard)
+        pixels = [torch.from_numpy(np.array(split.images[rows[shard]])) for split, rows in
+                  ((self.pair.visible, visible), (self.pair.infrared, infrared))]
+        return VisibleInfraredBatch(pixels[0], pixels[1], torch.tensor(labels + labels),
+                                    self._aligned(progress), shard)
 
     def finish(self, batch: VisibleInfraredBatch, step: int, device="cpu") -> VisibleInfraredBatch:
         """What is left to do where the model is: augmentation."""

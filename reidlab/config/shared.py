@@ -37,16 +37,25 @@ class Training:
     # None: as many as the training set fills
     batches_per_epoch: int | None = limited(None, 1, 1_000_000)
     batch_size: int = limited(128, 2, 65_536)  # images, over all processes
-    # processes that read batches ahead; none: 0 on CPUs, which have no core to spare, some for a GPU
+    # processes that read batches ahead; none: some for a GPU, 0 on CPUs, which have no core to spare
     workers: int | None = limited(None, 0, 256)
     optimizer: Literal["adam", "adamw"] = "adam"
     lr: float = limited(1e-4, 0, 10)  # peak learning rate
+    backbone_lr: float | None = limited(None, 0, 10)  # of the encoders; none: as of all else
+    # share of the rate that an encoder layer passes to the one below it
+    layer_decay: float = limited(1.0, 0, 1)
     weight_decay: float = limited(1e-3, 0, 10)  # of the optimizer
     warmup: int = limited(0, 0, 10_000_000)  # steps of linear warm-up
     final_lr: float = limited(1e-6, 0, 10)  # where the cosine ends
     max_grad_norm: float = limited(0.0, 0, 1e6)  # gradient norm limit; 0 does not clip
+    # decay of a running mean of the weights, which is what is scored and kept; 0 keeps the weights
+    ema: float = limited(0.0, 0, 0.999999)
+    gradient_checkpointing: bool = False  # encoders make activations again in place of keeping them
+    # rows whose activations are held at a time, for batches that do not fit; none holds all
+    micro_batch: int | None = limited(None, 1, 65_536)
     start: str | None = None         # folder of a run whose best weights training starts from
-    mixed_precision: bool = True     # bf16 where the device has it (CUDA)
+    # bf16 where that is faster: on GPUs that have it, on CPUs that do where a measurement says so
+    mixed_precision: bool = True
     compile: bool = False            # torch.compile the encoders (CUDA)
     # steps between looks at the loss: whoever looks makes a GPU wait
     log_every: int = limited(10, 1, 10_000_000)

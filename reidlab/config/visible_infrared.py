@@ -130,6 +130,10 @@ class VisibleInfraredExperiment(Experiment):
         super().__post_init__()
         self._refuse_one_view()
         if self.stages.backbone == "resnet":
+            if self.training.micro_batch or self.training.gradient_checkpointing:
+                raise ReidlabError(f"{self.name} has stages.backbone=resnet, whose BatchNorms read "
+                                   "the whole batch, once; leave training.micro_batch at none and "
+                                   "training.gradient_checkpointing at false")
             for name, value in (("stages.low", self.stages.low == "stage0"),
                                 ("loss.weights.patches", self.loss.weights.patches)):
                 if value:

@@ -88,6 +88,13 @@ def build_vit(config: Image) -> Any:
         **options), add_pooling_layer=False)
 
 
+def parts_of(encoder: Any) -> list[nn.Module]:
+    """Embeddings and layers of a transformer of the library, from input to output."""
+    inside = getattr(encoder, "encoder", encoder)
+    layers = inside.layer if hasattr(inside, "layer") else inside.layers
+    return [encoder.embeddings, *layers]
+
+
 @torch.no_grad()
 def resample_positions(vit: ViTModel, size: tuple[int, int]) -> None:
     """Give a pretrained ViT pictures of another (height, width), in pixels.

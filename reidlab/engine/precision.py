@@ -1,5 +1,19 @@
 """What a run computes on, and in which number format that is fastest."""
+import copy
+import time
+from typing import Any, NamedTuple
+
 import torch
+from torch import nn
+
+ROUNDS = 2  # steps that are timed in each format, behind one that is not
+
+
+class Precision(NamedTuple):
+    """Whether the model runs in bfloat16, and why."""
+
+    half: bool
+    why: str
 
 
 def fast_bf16() -> bool:
@@ -7,8 +21,13 @@ def fast_bf16() -> bool:
 
     Elsewhere a step in bfloat16 takes many times as long as one in float32.
     """
-    known = getattr(torch.cpu, "_is_avx512_bf16_supported", bool)
-    return torch.cuda.is_available() or bool(known())
+    return torch.cuda.is_available() or cpu_multiplies_bf16()
+
+
+def cpu_multiplies_bf16() -> bool:
+    """Whether this CPU has instructions for products in bfloat16 (AVX-512 BF16 or AMX)."""
+    return any(bool(getattr(torch.cpu, name, bool)()) for name in (
+        "_is_avx512_bf16_supported", "_is_amx_tile_supported"))
 
 
 def fastest_device() -> str:
@@ -22,3 +41,46 @@ def device_name() -> str:
         return torch.cuda.get_device_name()
     threads = torch.get_num_threads()
     return f"a CPU, {threads} thread{'s' if threads > 1 else ''}"
+
+
+def choose(task: Any, wanted: bool, device: torch.device) -> Precision:
+    """The format that a run's model computes in; losses are always taken in float32.
+
+    Args:
+        task: a training task; on CPUs with the instructions its first step is timed in both.
+        wanted: ``training.mixed_precision``.
+        device: where the model will be.
+    """
+    if not wanted:
+        return Precision(False, "training.mixed_precision is off")
+    if device.type == "cuda":
+        if torch.cuda.is_bf16_supported(including_emulation=False):
+            return Precision(True, "this GPU multiplies in bfloat16")
+        return Precision(False, "this GPU does not multiply in bfloat16")
+    if not cpu_multiplies_bf16():
+        return Precision(False, "this CPU does not multiply in bfloat16")
+    plain, half = (seconds_a_step(task, half) for half in (False, True))
+    return Precision(half < plain, f"a step takes {half:.2f} s in bfloat16 and {plain:.2f} s in "
+                                   "float32 here")
+
+
+def seconds_a_step(task: Any, half: bool) -> float:
+    """Forward and backward pass of a task's first batch, on copies: nothing of the run changes."""
+    trial = copy.copy(task)
+    trial.model, trial.loss = copy.deepcopy((task.model, task.loss))
+    if half:
+        run_in_bf16(trial.model, "cpu")
+    took = []
+    with torch.random.fork_rng(devices=[]):
+        for _ in range(1 + ROUNDS):
+            began = time.perf_counter()
+            batch = trial.finish(trial.read(0, slice(None), 0.0), 0)
+            trial.forward(trial.model.train(), batch, 1, 0.0)[0]["total"].backward()
+            took.append(time.perf_counter() - began)
+    return min(took[1:])
+
+
+def run_in_bf16(model: nn.Module, device: str) -> None:
+    """Let a model's forward pass multiply in bfloat16; its weights stay in float32."""
+    model.forward = torch.autocast(device, torch.bfloat16)(  # type: ignore[method-assign]
+        model.forward)

@@ -116,7 +116,7 @@ def _train(run: RunFolder, recipe: Recipe, steps: int, seed: int, image: Backbon
 def _step(model: WholeCaptions, optimizer, config: Training, batch: PretrainingBatch, step: int,
           steps: int, seed: int) -> dict[str, torch.Tensor]:
     for group in optimizer.param_groups:
-        group["lr"] = learning_rate(config, step, steps)
+        group["lr"] = learning_rate(config, step, steps) * group["share"]
     chance = torch.Generator().manual_seed(seed * 1_000_003 + step)
     image, captions = augmented(batch, chance)
     tokens = model.text.tokens

@@ -40,7 +40,7 @@ class TrainStep:
         """Step `number`, from 0, of an `epoch`, from 1: what is logged of it, unread."""
         rate = learning_rate(self.config, number, self.steps)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["share"]
         terms, seen = self.task.forward(self.model, batch, epoch, number / self.steps)
         self.optimizer.zero_grad()
         self.accelerator.backward(terms["total"])

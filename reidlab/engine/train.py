@@ -2,18 +2,17 @@
 
 What is trained is a task's business: it brings data, model, loss, batches, monitors and scores.
 """
-import ctypes
 import logging
 import math
 import os
-import resource
-import sys
 import time
 from collections.abc import Iterator
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate.utils import broadcast_object_list
 from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from reidlab.batches.loading import read_ahead, workers_here
 from reidlab.config import Experiment, flatten
@@ -21,9 +20,11 @@ from reidlab.data.fingerprint import fingerprint
 from reidlab.data.loading import with_absolute_source
 from reidlab.encoders.pretrained import digest
 from reidlab.engine.evaluate import evaluate
+from reidlab.engine.memory import enough_memory, keep_freed_memory, memory
 from reidlab.engine.meters import LossMeters
-from reidlab.engine.optim import build_optimizer
+from reidlab.engine.optim import build_optimizer, rate_shares
 from reidlab.engine.pauses import Pauses
+from reidlab.engine.precision import Precision, choose, run_in_bf16
 from reidlab.engine.progress import progress_bar
 from reidlab.engine.start import put_start, refuse_unfit_start, with_absolute_start
 from reidlab.engine.step import Row, TrainStep, read
@@ -61,10 +62,9 @@ def train(experiment: Experiment, run_dir, quiet: bool = False) -> dict:
         return run.scores()
     refuse_unbuildable(experiment)
     refuse_unfit_start(experiment)
-    cuda = torch.cuda.is_available()
     accelerator = Accelerator(
-        cpu=not cuda, kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
-        mixed_precision="bf16" if cuda and experiment.training.mixed_precision else "no")
+        cpu=not torch.cuda.is_available(), mixed_precision="no",  # `run_in_bf16` has its own
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)])
     if experiment.training.batch_size % accelerator.num_processes:
         raise ReidlabError(f"training.batch_size {experiment.training.batch_size} cannot be shared "
                            f"evenly by {accelerator.num_processes} processes; choose a multiple")
@@ -72,9 +72,10 @@ def train(experiment: Experiment, run_dir, quiet: bool = False) -> dict:
     if main:
         run.start(experiment)
     try:
-        session = _Session(experiment, run, accelerator)
-        if not session.run_steps(quiet):
-            return {"stopped_at": session.step}
+        with enough_memory():
+            session = _Session(experiment, run, accelerator)
+            if not session.run_steps(quiet):
+                return {"stopped_at": session.step}
         accelerator.wait_for_everyone()
         if not main:
             return {}
@@ -102,11 +103,17 @@ class _Session:
         self.loss = self.task.loss.to(accelerator.device)
         if not run.last.exists():
             put_start(experiment, self.task.model, self.loss)
+        self.precision = self._precision()
+        if self.precision.half:
+            run_in_bf16(self.task.model, accelerator.device.type)
         self.parameters = [p for p in (*self.task.model.parameters(), *self.loss.parameters())
                            if p.requires_grad]
         self.model, self.optimizer = accelerator.prepare(
-            self.task.model, build_optimizer(experiment.training, self.parameters))
+            self.task.model, build_optimizer(experiment.training, self.parameters, rate_shares(
+                experiment.training, self.task.model.encoders)))
         self.inner = accelerator.unwrap_model(self.model)
+        self.averaged = AveragedModel(self.inner, multi_avg_fn=get_ema_multi_avg_fn(
+            experiment.training.ema)) if experiment.training.ema else None
         self.take_step = TrainStep(self.task, self.model, self.parameters, self.optimizer,
                                    accelerator, experiment.training, self.steps)
         self.step, self.best = 0, -1.0
@@ -129,9 +136,26 @@ class _Session:
                 f"(fingerprint {before} then, {now} now); restore the data, or choose a new folder")
         self.run.describe(self.experiment, data=now, weights=start_weights(self.experiment))
 
+    def _precision(self) -> Precision:
+        """A run that goes on keeps the format that it began with; processes take the first's."""
+        kept = self.run.planned().get("precision") if self.run.last.exists() else None
+        found = Precision(kept == "bf16", "so it began") if kept else choose(
+            self.task, self.experiment.training.mixed_precision, self.accelerator.device)
+        if self.accelerator.num_processes > 1:
+            found = broadcast_object_list([found])[0]
+        log.info("computing in %s: %s", "bfloat16" if found.half else "float32", found.why)
+        return found
+
     @property
-    def parts(self) -> dict:
-        return {"model": self.inner, "loss": self.loss}
+    def parts(self) -> dict[str, nn.Module]:
+        """What resuming needs, by name."""
+        averaged = {} if self.averaged is None else {"averaged": self.averaged}
+        return {"model": self.inner, "loss": self.loss, **averaged}
+
+    @property
+    def judged(self) -> nn.Module:
+        """The model that is watched, scored and kept: the running mean where there is one."""
+        return self.inner if self.averaged is None else self.averaged.module
 
     def _resume(self) -> None:
         if self.run.last.exists():
@@ -142,8 +166,9 @@ class _Session:
         if self.accelerator.is_main_process:
             self.run.keep_until(self.step)
             if self.step < self.steps:
-                write_json(self.run.plan, {"steps": self.steps,
-                                           "batch_size": self.experiment.training.batch_size})
+                write_json(self.run.plan, {
+                    "steps": self.steps, "batch_size": self.experiment.training.batch_size,
+                    "precision": "bf16" if self.precision.half else "float32"})
 
     def run_steps(self, quiet: bool) -> bool:
         """All remaining steps; False when a stop file ended them early."""
@@ -172,6 +197,8 @@ class _Session:
             epoch = 1 + self.step // self.per_epoch
             row = self.take_step(self.step, batch, epoch)
             self.step += 1
+            if self.averaged is not None:
+                self.averaged.update_parameters(self.inner)
             self.unread.append(({"step": self.step, "epoch": epoch, "seconds": round(
                 time.perf_counter() - began, 3), **row}, batch.pid))
             bar.update()
@@ -184,7 +211,7 @@ class _Session:
                 rows = self._read()
                 if looking:
                     log.info("%s", self.meters.line(self.step))
-                    rows[-1] |= gradient_norms(self.inner) | self.task.monitor(self.inner)
+                    rows[-1] |= gradient_norms(self.inner) | self.task.monitor(self.judged)
                 if validating:
                     rows[-1] |= self.validate()
                 self._log(rows)
@@ -227,11 +254,12 @@ class _Session:
 
     def validate(self) -> dict[str, float]:
         """Scores on the validation people; the best weights are kept."""
-        row = self.task.validate(self.inner)
+        row = self.task.validate(self.judged)
         if row["val/mAP"] > self.best:
             self.best = row["val/mAP"]
             if self.accelerator.is_main_process:
-                self.checkpoints.save(self.run.best, self.parts, step=self.step, map=self.best)
+                self.checkpoints.save(self.run.best, {"model": self.judged, "loss": self.loss},
+                                      step=self.step, map=self.best)
         return row
 
     def save(self) -> None:
@@ -244,19 +272,6 @@ class _Session:
                                   step=self.step, best=self.best)
 
 
-def keep_freed_memory() -> None:
-    """Ask glibc not to hand freed memory back after every step.
-
-    On CPUs a step frees and takes the same large blocks again; returning them to the system and
-    getting them back zeroed costs about a fifth of the step. Other C libraries are left alone.
-    """
-    if sys.platform == "linux":
-        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-        if mallopt is not None:
-            mallopt(-3, 1 << 30)         # M_MMAP_THRESHOLD: blocks below 1 GiB come from the heap
-            mallopt(-1, (1 << 31) - 1)   # M_TRIM_THRESHOLD: and stay there
-
-
 def gradient_norms(model: nn.Module) -> dict[str, float]:
     """Norm of the gradient of each top-level part; 0 where nothing arrives."""
     norms: Row = {}
@@ -265,11 +280,3 @@ def gradient_norms(model: nn.Module) -> dict[str, float]:
         norms[f"gradient/{name}"] = (
             torch.stack([g.norm() for g in grads]).norm() if grads else 0.0)
     return read([norms])[0]
-
-
-def memory() -> dict[str, float]:
-    """Most memory this process has held so far, in GB: of the GPU where it trains on one."""
-    if torch.cuda.is_available():
-        return {"memory_gb": torch.cuda.max_memory_allocated() / 1e9}
-    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss: bytes on macOS, KiB elsewhere
-    return {"memory_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9}

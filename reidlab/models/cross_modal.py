@@ -80,7 +80,7 @@ class VisibleInfraredOutput:
 class CrossModal(nn.Module):
     """From tokens of both modalities to vectors, logits and views.
 
-    Subclasses give ``dim``, ``grid``, ``stages_to_expansion`` and ``last_stage``.
+    Subclasses give ``dim``, ``grid``, ``encoders``, ``stages_to_expansion`` and ``last_stage``.
     """
 
     def __init__(self, experiment: VisibleInfraredExperiment, expand_dim: int, dim: int,
@@ -90,7 +90,7 @@ class CrossModal(nn.Module):
         self.dim, self.grid, self.mixes = dim, grid, bool(weights.cut_mix)
         self.compares_tokens = bool(
             weights.orthogonality and experiment.loss.orthogonality == "patches")
-        self.compares_patches = bool(weights.patches)
+        self.compares_patches, self.micro_batch = bool(weights.patches), None
         self.expansion = build_expansion(experiment.expansion, expand_dim, grid)
         self.pool = POOLINGS[experiment.stages.pooling](experiment, dim)
         self.neck = build_neck(experiment.stages.neck, dim)

@@ -59,6 +59,11 @@ class DEEN(CrossModal):
                 maps = high.transpose(1, 2).unflatten(2, size)
         return maps.flatten(2).transpose(1, 2)
 
+    @property
+    def encoders(self) -> list[list[nn.Module]]:
+        """Parts of the residual network, from input to output."""
+        return [[self.stems, *self.trunk]]
+
     def last_stage(self, tokens: Tensor) -> Tensor:
         """(R, n, c) → (R, n, D) through the last residual stage."""
         maps = self.trunk[3](tokens.transpose(1, 2).unflatten(2, self.grid))

@@ -4,6 +4,8 @@ BatchNorm and contrastive losses depend on the whole batch. Gathering pooled fea
 heads and losses on all of them in every process, gives the numbers of a single process. Where a
 BatchNorm comes before what is gathered, the processes share its sums.
 """
+from typing import cast
+
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -95,8 +97,8 @@ class SharedBatchNorm(_BatchNorm):
         with torch.no_grad():
             for kept, now in ((self.running_mean, mean),
                               (self.running_var, variance * count / (count - 1))):
-                kept.lerp_(now, self.momentum)
-            self.num_batches_tracked += 1
+                cast(Tensor, kept).lerp_(now, cast(float, self.momentum))
+            cast(Tensor, self.num_batches_tracked).add_(1)
         scale = (variance + self.eps).rsqrt() * self.weight
         return (centred * scale.view(shape) + self.bias.view(shape)).to(input.dtype)
 

@@ -11,6 +11,7 @@ from typing import cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from transformers import BertTokenizer
 
 from reidlab.config import TextImageExperiment
@@ -19,9 +20,10 @@ from reidlab.disentangle.attention import AttentionDisentangler
 from reidlab.disentangle.gate import DisentangledFeatures
 from reidlab.disentangle.projection import ReversedProjection
 from reidlab.encoders.bert import TextEncoder, train_tokenizer
-from reidlab.encoders.vit import build_vit
+from reidlab.encoders.vit import build_vit, parts_of
 from reidlab.errors import ReidlabError
 from reidlab.fusion import build_fusion
+from reidlab.models.chunks import in_chunks
 from reidlab.models.concept_erasure import ConceptEraser
 from reidlab.models.heads import RetrievalHeads, build_heads
 from reidlab.models.matching import TokenAlignment, build_itm_head
@@ -113,7 +115,8 @@ class TextImageModel(nn.Module):
         self.alignment = None
         if experiment.loss.weights.fine_grained:
             self.alignment = TokenAlignment(dim, heads.alignment == "light")
-        self.feat_dim = heads.embedding
+        self.feat_dim, self.micro_batch = heads.embedding, None
+        self.pictures_alone = not any(isinstance(m, _BatchNorm) for m in self.disentangle.modules())
         log.info("fusion: %s, scale: %s", experiment.fusion.name,
                  "absent" if self.scale is None else f"{SCALE:.4f}")
 
@@ -197,7 +200,7 @@ class TextImageModel(nn.Module):
                          negative_text=negative_text)
         out = TextImageOutput()
         if image is not None:
-            parts, tokens = self.image_features(image, want_maps)
+            parts, tokens = self._features(image, want_maps)
             out.id_embeds, out.cloth_embeds = gather(parts.identity), gather(parts.cloth)
             out.gate = None if parts.gate is None else gather(parts.gate)
             out.image_embeds, out.cloth_image_embeds = self.embed(
@@ -227,6 +230,28 @@ class TextImageModel(nn.Module):
             out.itm_logits = gather(logits.view(2, -1).T)
         return out
 
+    def _features(self, image: Tensor, want_maps: bool) -> tuple[DisentangledFeatures, Tensor]:
+        """`image_features`, in training `micro_batch` pictures at a time."""
+        if self.micro_batch is None or not self.training or want_maps:
+            return self.image_features(image, want_maps)
+
+        def split(rows: Tensor) -> tuple:
+            parts, tokens = self.image_features(rows)
+            return parts.identity, parts.cloth, parts.gate, tokens
+
+        if self.pictures_alone:
+            identity, cloth, gate, tokens = in_chunks(split, image, self.micro_batch)
+            return DisentangledFeatures(cast(Tensor, identity), cast(Tensor, cloth), gate), cast(
+                Tensor, tokens)
+        tokens, = in_chunks(lambda rows: (self.visual_encoder(rows).last_hidden_state,), image,
+                            self.micro_batch)  # a BatchNorm of the split reads all pictures
+        return self.disentangle(tokens, False), cast(Tensor, tokens)
+
+    @property
+    def encoders(self) -> list[list[nn.Module]]:
+        """Parts of both encoders, from input to output."""
+        return [parts_of(self.visual_encoder), parts_of(self.text_encoder.bert)]
+
     def share_batch(self) -> None:
         """Train with other processes: BatchNorms before the pooled vectors read all rows."""
         for part in (self.visual_encoder, self.text_encoder, self.disentangle):
@@ -247,7 +272,8 @@ class TextImageModel(nn.Module):
         given = [t for t in (id_text, cloth_text) if t is not None]
         if not given:
             return None, None
-        pooled = self.text_encoder(sum(given, []))
+        pooled = cast(Tensor, in_chunks(lambda rows: (self.text_encoder(rows),), sum(given, []),
+                                        self.micro_batch if self.training else None)[0])
         pieces = [gather(piece) for piece in pooled.split([len(g) for g in given])]
         first = pieces.pop(0) if id_text is not None else None
         return first, pieces.pop(0) if cloth_text is not None else None

@@ -2,6 +2,8 @@
 
 Shapes: R rows (visible first), N patches, D width, C training identities.
 """
+from collections.abc import Callable
+from functools import partial
 from typing import cast
 
 import torch
@@ -10,6 +12,7 @@ from torch import Tensor, nn
 from reidlab.config import VisibleInfraredExperiment
 from reidlab.encoders.dual_vit import STAGES, DualViT
 from reidlab.fusion.mfa import MFA
+from reidlab.models.chunks import in_chunks
 from reidlab.models.cross_modal import CrossModal
 from reidlab.models.deen import DEEN
 
@@ -55,7 +58,7 @@ class EmbedNet(CrossModal):
             else:
                 start = tokens
             low = tokens
-            tokens = self.backbone.stage(start, number)
+            tokens = self._in_chunks(partial(self.backbone.stage, number=number), start)
             first = tokens if first is None else first
             if str(number) in self.aggregations:
                 low = first if self.low == "stage0" or low is None else low
@@ -64,7 +67,18 @@ class EmbedNet(CrossModal):
 
     def last_stage(self, tokens: Tensor) -> Tensor:
         """(R, N, D) → (R, N, D) through the extra transformer layers."""
-        return self.stage4(tokens)
+        return self._in_chunks(self.stage4, tokens)
+
+    def _in_chunks(self, layers: Callable[[Tensor], Tensor], tokens: Tensor) -> Tensor:
+        """Layers that treat every row alone; in training `micro_batch` rows at a time."""
+        return cast(Tensor, in_chunks(lambda rows: (layers(rows),), tokens,
+                                      self.micro_batch if self.training else None)[0])
+
+    @property
+    def encoders(self) -> list[list[nn.Module]]:
+        """Parts of the backbone, from input to output."""
+        vit = self.backbone.vit
+        return [[nn.ModuleList([self.backbone.patches, vit.embeddings]), *vit.layers]]
 
 
 BACKBONES = {"dual_vit": EmbedNet, "resnet": DEEN}

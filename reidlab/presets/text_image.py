@@ -125,7 +125,7 @@ def tiny(experiment: TextImageExperiment) -> TextImageExperiment:
         training=replace(experiment.training, optimizer="adamw", lr=lr, weight_decay=0.05,
                          warmup=100, max_grad_norm=1.0, final_lr=1e-5, batch_size=64, epochs=30,
                          batches_per_epoch=22, monitor_every=22, validate_every=15,
-                         checkpoint_minutes=0.5),
+                         checkpoint_minutes=0.5, mixed_precision=False),
     )
 
 

@@ -133,6 +133,7 @@ def tiny(experiment: VisibleInfraredExperiment) -> VisibleInfraredExperiment:
             monitor_every=30,
             validate_every=15,
             checkpoint_minutes=0.5,
+            mixed_precision=False,
         ),
     )
 

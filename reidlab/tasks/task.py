@@ -7,8 +7,27 @@ from typing import Any, Literal, Protocol
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from reidlab.config import Experiment
+from reidlab.config import Experiment, Training
 from reidlab.runs.folder import RunFolder
+
+
+def make_ready(model: Any, backbones: list[Any], training: Training, processes: int) -> None:
+    """What a model does in training alone: share batches, save memory.
+
+    Args:
+        model: with ``share_batch`` and ``micro_batch``.
+        backbones: its encoders of the library.
+        training: ``gradient_checkpointing``, ``micro_batch``.
+        processes: that train together.
+    """
+    model.micro_batch = training.micro_batch
+    if training.gradient_checkpointing:
+        for backbone in backbones:
+            enable = getattr(backbone, "activation_checkpointing_enable",  # its name since 5.23
+                             backbone.gradient_checkpointing_enable)
+            enable({"use_reentrant": False})
+    if processes > 1:
+        model.share_batch()
 
 
 class TrainingTask(Protocol):

@@ -32,7 +32,7 @@ from reidlab.models.concept_erasure import ConceptEraser
 from reidlab.models.modes import evaluating
 from reidlab.models.text_image import TextImageModel, build
 from reidlab.runs.folder import RunFolder
-from reidlab.tasks.task import COSTS, VALIDATION, Column, Task
+from reidlab.tasks.task import COSTS, VALIDATION, Column, Task, make_ready
 
 PENALISED = {"pooled": "monitor/id_cloth_cka", "embedding": "monitor/embedding_cka"}
 
@@ -86,7 +86,8 @@ class TextImageTraining:
             if part.pretrained:  # say what is missing before pictures are rendered for it
                 load_pretrained(kind, part.pretrained)
         size = (experiment.image.height, experiment.image.width)
-        self.data: TextImageData = load_text_image(experiment.data, size)
+        with accelerator.local_main_process_first():  # who renders or decodes the pictures
+            self.data: TextImageData = load_text_image(experiment.data, size)
         self.by_outfits = (experiment.heads.erasure == "outfits"
                            and not (self.data.train.outfits < 0).any())
         if experiment.heads.concept_erasure and not self.by_outfits:
@@ -99,8 +100,10 @@ class TextImageTraining:
         if experiment.training.compile:
             model.visual_encoder.compile()
             model.text_encoder.bert.compile()
-        if accelerator.num_processes > 1:
-            model.share_batch()
+        learning = [model.visual_encoder]
+        if experiment.text.trainable:
+            learning.append(model.text_encoder.bert)
+        make_ready(model, learning, experiment.training, accelerator.num_processes)
         model.text_encoder.cache_texts([c for r in self.data.train.records
                                  for c in (*r.id_captions, *r.cloth_captions)])
         self.loss = TextImageLoss(

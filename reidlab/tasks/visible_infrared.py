@@ -24,9 +24,9 @@ from reidlab.losses.orthogonality import between_views
 from reidlab.losses.precision import in_full_precision
 from reidlab.losses.visible_infrared import VisibleInfraredLoss
 from reidlab.models.modes import evaluating
-from reidlab.models.visible_infrared import build
+from reidlab.models.visible_infrared import EmbedNet, build
 from reidlab.runs.folder import RunFolder
-from reidlab.tasks.task import COSTS, VALIDATION, Column, Task
+from reidlab.tasks.task import COSTS, VALIDATION, Column, Task, make_ready
 
 CONFIGS = {"dual_vit": ViTConfig, "resnet": ResNetConfig}
 
@@ -46,12 +46,13 @@ class VisibleInfraredTraining:
         if experiment.image.pretrained:  # say what is missing before pictures are rendered for it
             load_pretrained(CONFIGS[experiment.stages.backbone], experiment.image.pretrained)
         size = (experiment.image.height, experiment.image.width)
-        self.data: VisibleInfraredData = load_visible_infrared(experiment.data, size)
+        with accelerator.local_main_process_first():  # who renders or decodes the pictures
+            self.data: VisibleInfraredData = load_visible_infrared(experiment.data, size)
         self.batches = VisibleInfraredBatches(self.data.train, experiment)
         self.batches_per_pass = self.batches.batches_per_pass
         self.model = build(experiment, self.data.classes)
-        if accelerator.num_processes > 1:
-            self.model.share_batch()
+        backbones = [self.model.backbone.vit] if isinstance(self.model, EmbedNet) else []
+        make_ready(self.model, backbones, experiment.training, accelerator.num_processes)
         if experiment.training.compile:
             self.model.compile()
         self.loss = VisibleInfraredLoss(experiment.loss, self.model.dim)

@@ -1,4 +1,4 @@
-"""No loss is taken in less than float32, and a model goes to the device that it is asked to."""
+"""Which format is chosen and kept; no loss is taken in less than float32; where a model goes."""
 from dataclasses import dataclass
 
 import pytest
@@ -6,10 +6,15 @@ import torch
 from torch import Tensor
 
 from reidlab.engine import evaluate as scoring
-from reidlab.engine import search
+from reidlab.engine import precision, search
+from reidlab.engine import train as training
 from reidlab.errors import ReidlabError
 from reidlab.losses.precision import in_full_precision
+from reidlab.runs.folder import RunFolder
 from reidlab.tasks import load
+from tests.conftest import mini
+from tests.engine.conftest import train_and_stop
+from tests.engine.test_step import prepared
 
 
 @pytest.mark.slow
@@ -45,3 +50,72 @@ def test_what_is_half_is_made_full_and_what_is_not_stays():
     out = in_full_precision(given)
     assert out.half.dtype == torch.float32 and torch.equal(out.half, torch.ones(2))
     assert out.whole is given.whole and out.count is given.count and out.none is None
+
+
+def times(monkeypatch, plain, half):
+    asked = []
+    monkeypatch.setattr(precision, "seconds_a_step", lambda task, halved: asked.append(halved) or (
+        half if halved else plain))
+    return asked
+
+
+@pytest.mark.parametrize("plain, half, expected", [(2.0, 1.0, True), (1.0, 2.0, False)])
+def test_on_cpus_that_can_the_faster_format_is_measured(monkeypatch, plain, half, expected):
+    asked = times(monkeypatch, plain, half)
+    monkeypatch.setattr(precision, "cpu_multiplies_bf16", lambda: True)
+    found = precision.choose(None, True, torch.device("cpu"))
+    assert found.half is expected and asked == [False, True]
+    assert f"{half:.2f} s in bfloat16 and {plain:.2f} s in float32" in found.why
+
+
+def test_what_is_off_or_impossible_is_not_measured(monkeypatch):
+    asked = times(monkeypatch, 2.0, 1.0)
+    monkeypatch.setattr(precision, "cpu_multiplies_bf16", lambda: False)
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    assert precision.choose(None, True, cpu) == (False, "this CPU does not multiply in bfloat16")
+    for able in (True, False):
+        monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda including_emulation, able=able:
+                            able)
+        assert precision.choose(None, True, gpu).half is able
+    monkeypatch.setattr(precision, "cpu_multiplies_bf16", lambda: True)
+    assert not precision.choose(None, False, cpu).half and not precision.choose(None, False,
+                                                                                gpu).half
+    assert asked == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["corrected", "embednet_corrected"])
+def test_measuring_a_step_changes_nothing_of_the_run(name, tmp_path, cache):
+    task, _ = prepared(mini(name), tmp_path)
+    before = {k: v.clone() for part in (task.model, task.loss) for k, v in part.state_dict().items()}
+    random = torch.get_rng_state()
+    assert all(precision.seconds_a_step(task, half) > 0 for half in (False, True))
+    after = {k: v for part in (task.model, task.loss) for k, v in part.state_dict().items()}
+    assert all(torch.equal(value, before[k]) for k, value in after.items())
+    assert torch.equal(random, torch.get_rng_state())
+    assert all(p.grad is None for p in task.model.parameters())
+    assert "forward" not in vars(task.model)
+
+
+@pytest.mark.slow
+def test_a_run_computes_in_the_format_it_chose_and_keeps_it_when_it_goes_on(tmp_path, data,
+                                                                            monkeypatch, caplog):
+    seen, chosen = set(), iter([precision.Precision(True, "for a test")])
+    half = training.run_in_bf16
+
+    def halved(model, device):
+        half(model, device)
+        model.id_heads.register_forward_pre_hook(
+            lambda *given: seen.add(torch.is_autocast_enabled("cpu")))
+        model.disentangle.register_forward_hook(
+            lambda *given: seen.add(torch.is_autocast_enabled("cpu")))
+    monkeypatch.setattr(training, "choose", lambda *given: next(chosen))
+    monkeypatch.setattr(training, "run_in_bf16", halved)
+    short, run = mini(training__epochs=2), RunFolder(tmp_path / "run")
+    with caplog.at_level("INFO"):
+        train_and_stop(short, run, step=2)
+    assert run.planned()["precision"] == "bf16" and True in seen
+    assert "computing in bfloat16: for a test" in caplog.text
+    seen.clear()
+    training.train(short, run.path, quiet=True)  # nothing is chosen again: the choices are used up
+    assert True in seen and run.planned()["precision"] == "bf16"

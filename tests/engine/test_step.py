@@ -1,4 +1,5 @@
 """A training step never waits for its device, and runs in half precision."""
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
@@ -21,6 +22,7 @@ def at(device: str):
     """What of an accelerator a task and a step use, on any device."""
     return SimpleNamespace(
         device=torch.device(device), num_processes=1, process_index=0, is_main_process=True,
+        local_main_process_first=nullcontext,
         unwrap_model=lambda model: model, wait_for_everyone=lambda: None,
         backward=lambda loss: loss.backward(), clip_grad_norm_=torch.nn.utils.clip_grad_norm_)
 
