@@ -37,7 +37,7 @@ class Training:
     # None: as many as the training set fills
     batches_per_epoch: int | None = limited(None, 1, 1_000_000)
     batch_size: int = limited(128, 2, 65_536)  # images, over all processes
-    # processes that read batches ahead; none: some for a GPU, 0 on CPUs, which have no core to spare
+    # processes that read batches ahead; none: some for a GPU, 0 on CPUs, where all cores compute
     workers: int | None = limited(None, 0, 256)
     optimizer: Literal["adam", "adamw"] = "adam"
     lr: float = limited(1e-4, 0, 10)  # peak learning rate

@@ -87,7 +87,8 @@ def test_what_is_off_or_impossible_is_not_measured(monkeypatch):
 @pytest.mark.parametrize("name", ["corrected", "embednet_corrected"])
 def test_measuring_a_step_changes_nothing_of_the_run(name, tmp_path, cache):
     task, _ = prepared(mini(name), tmp_path)
-    before = {k: v.clone() for part in (task.model, task.loss) for k, v in part.state_dict().items()}
+    before = {k: v.clone() for part in (task.model, task.loss)
+              for k, v in part.state_dict().items()}
     random = torch.get_rng_state()
     assert all(precision.seconds_a_step(task, half) > 0 for half in (False, True))
     after = {k: v for part in (task.model, task.loss) for k, v in part.state_dict().items()}
