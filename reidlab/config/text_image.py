@@ -47,7 +47,7 @@ class Text:
     trainable: bool = True           # False: frozen, in eval mode, run once a caption
     attention: bool = False          # one more self-attention over the tokens
     # see reidlab.encoders.pooling.POOLINGS
-    pooling: Literal["cls", "masked_mean", "max", "attention"] = "cls"
+    pooling: Literal["cls", "masked_mean", "max", "attention", "last"] = "cls"
     dropout: float = limited(0.1, 0, 0.9)  # inside the transformer and the extra attention
 
 

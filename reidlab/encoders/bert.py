@@ -1,106 +1,25 @@
-"""Words in, tokens out: tokenizer, BERT, and the extra self-attention of note 003.
+"""Words in, tokens out: BERT, or CLIP's caption tower, and the extra self-attention of note 003.
 
 Shapes: B batch, L tokens, D width.
 """
 import logging
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from tokenizers.normalizers import BertNormalizer
-from tokenizers.pre_tokenizers import BertPreTokenizer
 from torch import Tensor, nn
-from transformers import BertConfig, BertModel, BertTokenizer
+from transformers import BertConfig, BertModel
 
 from reidlab.config import Text
 from reidlab.encoders.pooling import build_pooling
-from reidlab.encoders.pretrained import load_pretrained, refuse_another_shape
-from reidlab.encoders.vit import fast_attention
-from reidlab.errors import ReidlabError
+from reidlab.encoders.pretrained import load_pretrained, model_type, refuse_another_shape
+from reidlab.encoders.published import CLIP_TEXT, ClipText
+from reidlab.encoders.tokens import Tokens, published_tokenizer
+from reidlab.encoders.vit import fast_attention, width_of
 
 log = logging.getLogger(__name__)
 CHUNK = 64  # texts that are padded together
-SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-
-
-def train_tokenizer(captions: Sequence[str], words: int = 2000) -> BertTokenizer:
-    """A lower-casing WordPiece tokenizer of the words in `captions`, without any download.
-
-    Its vocabulary is every letter and the most frequent whole words, ordered by count and
-    spelling: unlike a trained merge order it is the same in every process, so that a seed fixes a
-    run. Unknown words fall into letters.
-
-    Args:
-        captions: training captions only.
-        words: most words of the vocabulary; those seen once are left out.
-    """
-    normalize, cut = BertNormalizer(lowercase=True), BertPreTokenizer()
-    counts = Counter(word for caption in captions for word, _ in
-                     cut.pre_tokenize_str(normalize.normalize_str(caption)))
-    letters = sorted(set("".join(counts)))
-    frequent = sorted((w for w, n in counts.items() if n > 1 and len(w) > 1),
-                      key=lambda w: (-counts[w], w))[:words]
-    entries = dict.fromkeys([*SPECIAL, *letters, *(f"##{x}" for x in letters), *frequent])
-    return BertTokenizer(vocab={entry: k for k, entry in enumerate(entries)}, do_lower_case=True)
-
-
-class Tokens:
-    """Turns strings into ids once; the ids of recent texts are kept.
-
-    Args:
-        tokenizer: a Hugging Face tokenizer.
-        max_length: longest sequence, [CLS] and [SEP] included; the rest is cut.
-        keep: texts whose ids are kept (note 003, ``text_cache``).
-    """
-
-    def __init__(self, tokenizer, max_length: int, keep: int = 200_000):
-        self.tokenizer, self.max_length, self.keep = tokenizer, max_length, keep
-        self._kept: OrderedDict[str, list[int]] = OrderedDict()
-
-    def ids(self, text: str) -> list[int]:
-        """``[CLS] … [SEP]`` without padding."""
-        if text in self._kept:
-            self._kept.move_to_end(text)
-        else:
-            self._kept[text] = self.tokenizer(
-                text, truncation=True, max_length=self.max_length)["input_ids"]
-            if len(self._kept) > self.keep:
-                self._kept.popitem(last=False)
-        return self._kept[text]
-
-    def cache_texts(self, texts: Sequence[str]) -> None:
-        """Cut the texts that training will ask for at once: ten times as fast as one by one."""
-        unique = list(dict.fromkeys(texts))[-self.keep:]
-        cut = self.tokenizer(unique, truncation=True, max_length=self.max_length)["input_ids"]
-        self._kept = OrderedDict(zip(unique, cut, strict=True))
-
-    def __call__(self, texts: Sequence[str], length: int | None = None) -> tuple[Tensor, Tensor]:
-        """Ids and mask, (B, L) each.
-
-        Args:
-            texts: B strings.
-            length: L; None pads to the longest text, which gives the same encodings as the
-                notes' fixed length and costs less.
-        """
-        rows = [self.ids(text) for text in texts]
-        length = length or max(map(len, rows))
-        ids = np.full((len(rows), length), self.tokenizer.pad_token_id, np.int64)
-        mask = np.zeros((len(rows), length), np.int64)
-        for k, row in enumerate(rows):  # in NumPy: a torch slice costs ten times as much
-            ids[k, :len(row)] = row
-            mask[k, :len(row)] = 1
-        return torch.from_numpy(ids), torch.from_numpy(mask)
-
-    def bag(self, texts: Sequence[str], device="cpu") -> Tensor:
-        """(B, V) float: 1 where a text holds the vocabulary entry. Ids go to the device, and the
-        wide table is made there."""
-        ids, mask = self(texts)
-        ids = torch.where(mask == 1, ids, ids[:, :1])  # every text begins with [CLS]
-        words = torch.zeros(len(texts), len(self.tokenizer), device=device)
-        return words.scatter_(1, ids.to(device), 1.0)
 
 
 class TextEncoder(nn.Module):
@@ -109,18 +28,21 @@ class TextEncoder(nn.Module):
     Args:
         config: the experiment's text part.
         tokenizer: None loads the one beside the pretrained weights.
+        width: D that states are projected to, where the encoder has another.
 
     Source: note 001 §2.10 (CLS), note 003 §3 (frozen, self-attention, masked mean).
     """
 
-    def __init__(self, config: Text, tokenizer=None):
+    def __init__(self, config: Text, tokenizer=None, width: int | None = None):
         super().__init__()
         self.config = config
         if tokenizer is None:
             if not config.pretrained:
                 raise ValueError("a text encoder from scratch needs a tokenizer: train_tokenizer()")
-            tokenizer = load_pretrained(BertTokenizer, config.pretrained, do_lower_case=True)
-        if config.pretrained:
+            tokenizer = published_tokenizer(config.pretrained)
+        if config.pretrained and model_type(config.pretrained) in CLIP_TEXT:
+            self.bert: Any = ClipText(config, fast_attention())
+        elif config.pretrained:
             self.bert = load_pretrained(BertModel, config.pretrained, add_pooling_layer=False,
                                         attn_implementation=fast_attention(),
                                         dtype=torch.float32,
@@ -146,7 +68,10 @@ class TextEncoder(nn.Module):
                      "text.max_length is %d", positions, config.pretrained, config.max_length)
         self.tokens = Tokens(tokenizer, min(config.max_length, positions))
         self.frozen = None if config.trainable else FrozenStates(self.bert)
-        self.dim = self.bert.config.hidden_size
+        self.dim = width_of(self.bert)
+        self.project = None
+        if width not in (None, self.dim):
+            self.project, self.dim = nn.Linear(self.dim, width), width
         if config.attention:
             self.attention = nn.MultiheadAttention(self.dim, 4, dropout=config.dropout,
                                                    batch_first=True)
@@ -162,13 +87,15 @@ class TextEncoder(nn.Module):
 
     def states(self, texts: Sequence[str], length: int | None = None) -> tuple[Tensor, Tensor]:
         """Token states (B, L, D) and mask (B, L)."""
-        device = self.bert.embeddings.word_embeddings.weight.device
+        device = next(self.bert.parameters()).device
         if self.frozen and length is None and device.type == "cpu":
             states, mask = self.frozen(texts, self.tokens)
         else:  # an accelerator encodes faster than it is handed what was kept
             ids, mask = (t.to(device) for t in self.tokens(texts, length))
             states = self.bert(input_ids=ids, attention_mask=padding_mask(
                 mask, self.bert.config._attn_implementation)).last_hidden_state
+        if self.project is not None:
+            states = self.project(states)
         if self.config.attention:
             mixed, _ = self.attention(states, states, states, need_weights=False,
                                       key_padding_mask=mask == 0)
@@ -260,24 +187,7 @@ class FrozenStates:
     @torch.no_grad()
     def _encode(self, texts: Sequence[str], tokens: Tokens) -> list[Tensor]:
         ids, mask = tokens(texts)
-        device = self.bert.embeddings.word_embeddings.weight.device
+        device = next(self.bert.parameters()).device
         states = self.bert(input_ids=ids.to(device), attention_mask=mask.to(device))
         return [state[:count].clone() for state, count in
                 zip(states.last_hidden_state.float().cpu(), mask.sum(1).tolist(), strict=True)]
-
-
-def read_tokenizer(folder: Path) -> BertTokenizer:
-    """The tokenizer that was trained with a run, from its folder.
-
-    Raises:
-        ReidlabError: there is none, or it is damaged.
-    """
-    try:
-        found = BertTokenizer.from_pretrained(folder)
-    except Exception as fault:  # a damaged folder fails in many ways inside the library
-        raise ReidlabError(f"{folder} holds no tokenizer; the run is incomplete, train it "
-                           "again in a new folder") from fault
-    if len(found) <= len(SPECIAL):  # the library makes up an empty one where the file is gone
-        raise ReidlabError(f"{folder} holds a tokenizer without words; the run is damaged, "
-                           "train it again in a new folder")
-    return found

@@ -13,6 +13,20 @@ class FirstToken(nn.Module):
         return tokens[:, 0]
 
 
+class LastToken(nn.Module):
+    """The last token that the mask keeps: the end of a text, which has seen all words before it.
+
+    Source: CLIP, arXiv:2103.00020.
+    """
+
+    def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(B, L, D), mask (B, L) → (B, D)."""
+        if mask is None:
+            return tokens[:, -1]
+        last = (mask.long().sum(dim=1) - 1).clamp(min=0)                      # (B,)
+        return tokens.gather(1, last[:, None, None].expand(-1, 1, tokens.shape[2]))[:, 0]
+
+
 class MaskedMean(nn.Module):
     """Mean over the tokens that the mask keeps; a row without any token gives zeros.
 
@@ -57,7 +71,8 @@ class AttentionPool(nn.Module):
 
 
 POOLINGS = {"cls": lambda dim: FirstToken(), "masked_mean": lambda dim: MaskedMean(),
-            "max": lambda dim: MaskedMax(), "attention": AttentionPool}
+            "max": lambda dim: MaskedMax(), "attention": AttentionPool,
+            "last": lambda dim: LastToken()}
 
 
 def build_pooling(name: str, dim: int) -> nn.Module:

@@ -1,5 +1,8 @@
 """Load published weights from a folder or a hub, whole, or say plainly what is wrong with them."""
+import contextlib
 import hashlib
+from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,20 @@ from reidlab.errors import MissingPath, ReidlabError
 
 SHIPPED = Path(__file__).parent.parent / "pretrained"
 OURS = ("pooler.", "classifier.", "lm_head.", "cls.")  # heads that no encoder of the kit has
+TOWERS = {  # kind of a part → kind of published weights that hold it among others
+    "clip_vision_model": "clip", "clip_text_model": "clip", "siglip_vision_model": "siglip"}
+_configs_alone = ContextVar("configs_alone", default=False)
+
+
+@contextlib.contextmanager
+def weights_come_later() -> Iterator[None]:
+    """Inside, `load_pretrained` builds models from their configuration: a run's checkpoint has the
+    weights, and its folder the configuration."""
+    before = _configs_alone.set(True)
+    try:
+        yield
+    finally:
+        _configs_alone.reset(before)
 
 
 def located(where: str) -> str:
@@ -51,6 +68,8 @@ def load_pretrained(kind: Any, where: str, **options) -> Any:
             return kind.from_pretrained(where, **options)
         config: Any = kind.config_class
         _refuse_another_kind(config, where)
+        if _configs_alone.get():
+            return _without_weights(kind, where, **options)
         found: Any = kind.from_pretrained(where, output_loading_info=True, **options)
         model, report = found
     except ReidlabError:
@@ -73,6 +92,16 @@ def load_pretrained(kind: Any, where: str, **options) -> Any:
             f"tensors of a {kind.__name__}, first {fresh[0]}: they would be random; choose weights "
             f"of a {config.model_type}")
     return model.train()  # as a new model is
+
+
+def _without_weights(kind: Any, where: str, **options) -> Any:
+    """What ``from_pretrained`` builds, with random weights."""
+    attention, dtype = options.pop("attn_implementation", None), options.pop("dtype", None)
+    parts = {k: v for k, v in options.items() if k == "add_pooling_layer"}
+    config = kind.config_class.from_pretrained(
+        where, **{k: v for k, v in options.items() if k not in parts})
+    config._attn_implementation = attention
+    return kind(config, **parts).to(dtype).train()
 
 
 def refuse_another_shape(part: str, config, held: dict[str, Any]) -> None:
@@ -111,6 +140,15 @@ def digest(where: str | None) -> str | None:
     return found.hexdigest()[:16] if files else None
 
 
+def model_type(where: str | None) -> str | None:
+    """Of which kind weights are; None where nothing says so, which loading then tells."""
+    try:
+        return PreTrainedConfig.get_config_dict(located(where))[0].get("model_type") if where else (
+            None)
+    except Exception:  # damaged folders fail in many ways inside the library
+        return None
+
+
 def says(where: str, field: str) -> bool:
     """Whether the configuration of pretrained weights has a field that is on; False where there is
     none to read, which loading then tells."""
@@ -125,6 +163,6 @@ def _refuse_another_kind(config: type[PreTrainedConfig], where: str) -> None:
     found = PreTrainedConfig.get_config_dict(where)[0].get("model_type")
     if found is None:
         raise OSError("no config.json that says what model it is")
-    if found != config.model_type:
+    if found not in (config.model_type, TOWERS.get(config.model_type)):
         raise ReidlabError(f"pretrained weights {where!r} are of a {found!r} model; this part is a "
                            f"{config.model_type!r}: choose weights of that kind")

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from transformers import ViTConfig, ViTModel
 
 from reidlab.config import Image
-from reidlab.encoders.pretrained import load_pretrained, refuse_another_shape, says
+from reidlab.encoders.pretrained import load_pretrained, model_type, refuse_another_shape, says
+from reidlab.encoders.published import FAMILIES, PublishedEncoder
 
 
 class ConvStem(nn.Sequential):
@@ -58,13 +59,16 @@ def build_vit(config: Image) -> Any:
     """The picture encoder of an experiment.
 
     Returns:
-        A ViTModel without pooler whose tokens are (B, 1 + H/patch · W/patch, D).
+        A ViTModel without pooler, or a `PublishedEncoder` of another family, whose tokens are
+        (B, 1 + H/patch · W/patch, D).
 
     Raises:
         MissingPath: pretrained weights are neither a folder nor to be had from the hub.
         ReidlabError: they have another shape than the experiment says. Pictures of another size
             are no other shape: what tells a token its place is resampled.
     """
+    if config.pretrained and model_type(config.pretrained) in FAMILIES:
+        return PublishedEncoder(config, fast_attention())
     if config.pretrained:
         kind = StemViT if says(config.pretrained, "stem") else ViTModel
         vit = load_pretrained(kind, config.pretrained, add_pooling_layer=False,
@@ -90,9 +94,15 @@ def build_vit(config: Image) -> Any:
 
 def parts_of(encoder: Any) -> list[nn.Module]:
     """Embeddings and layers of a transformer of the library, from input to output."""
+    encoder = getattr(encoder, "transformer", encoder)
     inside = getattr(encoder, "encoder", encoder)
     layers = inside.layer if hasattr(inside, "layer") else inside.layers
     return [encoder.embeddings, *layers]
+
+
+def width_of(encoder: Any) -> int:
+    """D of the tokens that come out."""
+    return getattr(encoder, "dim", encoder.config.hidden_size)
 
 
 @torch.no_grad()

@@ -5,7 +5,7 @@ import torch
 
 from reidlab.config import Experiment, flatten
 from reidlab.config.changes import change
-from reidlab.encoders.bert import train_tokenizer
+from reidlab.encoders.tokens import train_tokenizer
 from reidlab.presets import preset
 from reidlab.presets.sources import source
 from reidlab.tables import grid

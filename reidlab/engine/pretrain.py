@@ -18,7 +18,7 @@ from reidlab.batches.pretraining import (
 from reidlab.config import TextImageExperiment, Training
 from reidlab.data.folders import write_folder
 from reidlab.data.packing import normalized
-from reidlab.encoders.bert import train_tokenizer
+from reidlab.encoders.tokens import train_tokenizer
 from reidlab.engine.model_card import write_card
 from reidlab.engine.optim import build_optimizer, learning_rate
 from reidlab.engine.precision import device_name, fast_bf16

@@ -33,6 +33,9 @@ def encoder_maps(model, images: np.ndarray) -> Tensor:
             seen = encoder(to_tensor(images).to(encoder.device), output_attentions=True)
     finally:
         encoder.set_attn_implementation(used)
+    if seen.attentions[0].shape[-1] != seen.last_hidden_state.shape[1]:
+        raise ReidlabError(f"{encoder.config.model_type} keeps no attention of a first token that "
+                           "stands for the whole picture; maps need a ViT, CLIP or DINOv2")
     return torch.stack(seen.attentions).float().cpu()
 
 

@@ -5,7 +5,7 @@ S sets of rows.
 """
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -80,7 +80,8 @@ class VisibleInfraredOutput:
 class CrossModal(nn.Module):
     """From tokens of both modalities to vectors, logits and views.
 
-    Subclasses give ``dim``, ``grid``, ``encoders``, ``stages_to_expansion`` and ``last_stage``.
+    Subclasses give ``dim``, ``grid``, ``encoders``, ``published``, ``stages_to_expansion`` and
+    ``last_stage``.
     """
 
     def __init__(self, experiment: VisibleInfraredExperiment, expand_dim: int, dim: int,
@@ -100,6 +101,16 @@ class CrossModal(nn.Module):
             bias = experiment.stages.neck == "linear"  # the note's neck is not centred
             self.classifier = nn.Linear(dim, classes, bias)
             nn.init.normal_(self.classifier.weight, std=0.001)
+
+    @property
+    def encoders(self) -> list[list[nn.Module]]:
+        """Parts of the backbone, from input to output."""
+        raise NotImplementedError
+
+    @property
+    def published(self) -> dict[str, Any]:
+        """What the backbone is, as the library says it, by part of the experiment."""
+        raise NotImplementedError
 
     def stages_to_expansion(self, visible: Tensor | None, infrared: Tensor | None) -> Tensor:
         """Pictures → tokens (R, N, d) before the expansion, visible rows first."""

@@ -3,6 +3,7 @@
 Shapes: R rows (visible first), n positions, D or c width.
 """
 import copy
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -39,7 +40,7 @@ class DEEN(CrossModal):
         grid = (-(-image.height // 16), -(-image.width // 16))
         super().__init__(experiment, widths[2], widths[3], grid, classes)
         self.stems = nn.ModuleList([trunk.embedder, copy.deepcopy(trunk.embedder)])
-        self.trunk = trunk.encoder.stages
+        self.trunk, self.config = trunk.encoder.stages, trunk.config
         before = [trunk.config.embedding_size, *widths]
         self.aggregations = nn.ModuleList(
             MFA(before[k + 1], before[k], experiment.stages.aggregation) for k in range(3)
@@ -58,6 +59,11 @@ class DEEN(CrossModal):
                 high = self.aggregations[number](maps.flatten(2).transpose(1, 2), low)
                 maps = high.transpose(1, 2).unflatten(2, size)
         return maps.flatten(2).transpose(1, 2)
+
+    @property
+    def published(self) -> dict[str, Any]:
+        """What the backbone is, as the library says it, by part of the experiment."""
+        return {"image": self.config}
 
     @property
     def encoders(self) -> list[list[nn.Module]]:

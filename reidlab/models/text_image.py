@@ -2,11 +2,9 @@
 
 Shapes: B batch, N image tokens, L text tokens, D encoder width, C training identities.
 """
-import dataclasses
 import logging
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -19,8 +17,9 @@ from reidlab.disentangle import build_disentangler
 from reidlab.disentangle.attention import AttentionDisentangler
 from reidlab.disentangle.gate import DisentangledFeatures
 from reidlab.disentangle.projection import ReversedProjection
-from reidlab.encoders.bert import TextEncoder, train_tokenizer
-from reidlab.encoders.vit import build_vit, parts_of
+from reidlab.encoders.bert import TextEncoder
+from reidlab.encoders.tokens import train_tokenizer
+from reidlab.encoders.vit import build_vit, parts_of, width_of
 from reidlab.errors import ReidlabError
 from reidlab.fusion import build_fusion
 from reidlab.models.chunks import in_chunks
@@ -28,53 +27,12 @@ from reidlab.models.concept_erasure import ConceptEraser
 from reidlab.models.heads import RetrievalHeads, build_heads
 from reidlab.models.matching import TokenAlignment, build_itm_head
 from reidlab.models.parallel import gather, share_batch_norms
+from reidlab.models.text_image_output import TextImageOutput
 from reidlab.synthetic.world import World
 
 log = logging.getLogger(__name__)
 Texts = str | list[str] | tuple[str, ...]
 SCALE = 1.0  # length of fused vectors before training
-
-
-@dataclass
-class TextImageOutput:
-    """Everything the model knows of a batch; the same in training and evaluation.
-
-    ``None`` stands for what was not asked for: no picture, no caption, no such component.
-
-    Attributes:
-        image_embeds, id_text_embeds: (B, 256) identity, unit norm; what retrieval compares.
-        fused_embeds: (B, 256), norm ``|scale|``.
-        id_logits: (B, C).
-        id_embeds, cloth_embeds: (B, D) pooled image features, not normalised.
-        cloth_text_embeds, cloth_image_embeds: (B, 256) clothing, unit norm.
-        gate: (B, D), the share of identity against clothing.
-        gate_weights: (B, 2), image against text in the fusion.
-        maps: attention maps by branch, on request.
-        tokens: (B, N, D) image tokens, on request.
-        token_similarity: (B, B) pictures × whole descriptions, words against patches.
-        itm_logits: (B, 2) does the own text fit, does the negative's; with `negative_text` only.
-    """
-
-    image_embeds: Tensor | None = None
-    id_text_embeds: Tensor | None = None
-    fused_embeds: Tensor | None = None
-    id_logits: Tensor | None = None
-    id_embeds: Tensor | None = None
-    cloth_embeds: Tensor | None = None
-    cloth_text_embeds: Tensor | None = None
-    cloth_image_embeds: Tensor | None = None
-    gate: Tensor | None = None
-    gate_weights: Tensor | None = None
-    maps: dict | None = None
-    tokens: Tensor | None = None
-    itm_logits: Tensor | None = None
-    token_similarity: Tensor | None = None
-
-    def as_tuple(self, count: int) -> tuple:
-        """The notes' order: 8 outputs (note 001) or 10 (note 003)."""
-        if count not in (8, 10):
-            raise ReidlabError(f"the notes list 8 or 10 outputs; got {count}")
-        return tuple(getattr(self, f.name) for f in dataclasses.fields(self)[:count])
 
 
 class TextImageModel(nn.Module):
@@ -92,8 +50,9 @@ class TextImageModel(nn.Module):
         super().__init__()
         heads = experiment.heads
         self.visual_encoder = build_vit(experiment.image)
-        self.text_encoder = TextEncoder(experiment.text, tokenizer)
-        dim = self.visual_encoder.config.hidden_size
+        dim = width_of(self.visual_encoder)
+        self.text_encoder = TextEncoder(experiment.text, tokenizer,
+                                        dim if experiment.text.pretrained else None)
         if dim != self.text_encoder.dim:
             raise ReidlabError(f"image width {dim} and text width {self.text_encoder.dim} must "
                                "agree: both go through one shared layer")
@@ -246,6 +205,11 @@ class TextImageModel(nn.Module):
         tokens, = in_chunks(lambda rows: (self.visual_encoder(rows).last_hidden_state,), image,
                             self.micro_batch)  # a BatchNorm of the split reads all pictures
         return self.disentangle(tokens, False), cast(Tensor, tokens)
+
+    @property
+    def published(self) -> dict[str, Any]:
+        """What each encoder is, as the library says it, by part of the experiment."""
+        return {"image": self.visual_encoder.config, "text": self.text_encoder.bert.config}
 
     @property
     def encoders(self) -> list[list[nn.Module]]:

@@ -4,7 +4,7 @@ Shapes: R rows (visible first), N patches, D width, C training identities.
 """
 from collections.abc import Callable
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -73,6 +73,11 @@ class EmbedNet(CrossModal):
         """Layers that treat every row alone; in training `micro_batch` rows at a time."""
         return cast(Tensor, in_chunks(lambda rows: (layers(rows),), tokens,
                                       self.micro_batch if self.training else None)[0])
+
+    @property
+    def published(self) -> dict[str, Any]:
+        """What the backbone is, as the library says it, by part of the experiment."""
+        return {"image": self.backbone.vit.config}
 
     @property
     def encoders(self) -> list[list[nn.Module]]:

@@ -5,7 +5,8 @@
     metrics.jsonl    one object a line, appended
     lock             who writes here at the moment
     checkpoints/     last.safetensors (to resume), best.safetensors (to use)
-    tokenizer/       of captions, when it was trained here
+    tokenizer/       of captions
+    encoders/        what published encoders are, without their weights
     report.json      final scores
     stop             create it, and training stops after its step
 """
@@ -43,6 +44,7 @@ class RunFolder:
         self.last = self.path / "checkpoints" / "last.safetensors"
         self.best = self.path / "checkpoints" / "best.safetensors"
         self.tokenizer = self.path / "tokenizer"
+        self.encoders = self.path / "encoders"
         self.report = self.path / "report.json"
         self.stop = self.path / "stop"
         self.lock = self.path / "lock"
@@ -127,8 +129,8 @@ class RunFolder:
 
     def _is_ours(self, path: Path) -> bool:
         """What a run that was killed before its config was written leaves behind."""
-        return (path in (self.lock, self.stop, self.tokenizer) or path.name.endswith(".part")
-                or path.name == f".{self.lock.name}.guard")
+        return (path in (self.lock, self.stop, self.tokenizer, self.encoders)
+                or path.name.endswith(".part") or path.name == f".{self.lock.name}.guard")
 
     def writer(self) -> lock.Writer | None:
         """The living process that writes here, if any."""

@@ -7,7 +7,9 @@ import torch
 from torch import nn
 
 from reidlab.config import Experiment
-from reidlab.encoders.bert import train_tokenizer
+from reidlab.config.changes import change
+from reidlab.encoders.pretrained import weights_come_later
+from reidlab.encoders.tokens import train_tokenizer
 from reidlab.errors import ReidlabError
 from reidlab.runs import checkpoint
 from reidlab.runs.folder import RunFolder
@@ -71,9 +73,19 @@ def load(run_dir: str | Path, device: str | torch.device = "cpu") -> Any:
     classes = next((tensors[name].shape[0] for name in CLASSIFIERS if name in tensors), None)
     tokenizer = TASKS[experiment.task].tokenizer(experiment, run.tokenizer)
     with torch.random.fork_rng(devices=[]):  # building seeds torch's global generator
-        model = build(experiment, classes, tokenizer)
+        model = _as_trained(run, experiment, classes, tokenizer)
     checkpoint.restore(run.best, {"model": model})
     return model.eval().to(device)
+
+
+def _as_trained(run: RunFolder, experiment: Experiment, classes: int | None, tokenizer
+                ) -> nn.Module:
+    """The model of a run without its weights; what its published encoders are, its folder says."""
+    kept = {f"{folder.name}.pretrained": str(folder) for folder in run.encoders.glob("*")}
+    if not kept:  # from scratch, or of a version that looked into the hub again
+        return build(experiment, classes, tokenizer)
+    with weights_come_later():
+        return build(change(experiment, kept), classes, tokenizer)
 
 
 def refuse_unbuildable(experiment: Experiment) -> None:

@@ -8,6 +8,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from reidlab.config import Experiment, Training
+from reidlab.data.folders import write_folder
 from reidlab.runs.folder import RunFolder
 
 
@@ -28,6 +29,22 @@ def make_ready(model: Any, backbones: list[Any], training: Training, processes: 
             enable({"use_reentrant": False})
     if processes > 1:
         model.share_batch()
+
+
+def keep_encoders(run: RunFolder, experiment: Experiment, published: dict[str, Any]) -> None:
+    """Keep in a run's folder what its published encoders are: its checkpoint has their weights, so
+    that neither a hub nor a folder is needed afterwards.
+
+    Args:
+        run: the folder.
+        experiment: whose parts name published weights.
+        published: configuration of the library by part, ``image`` and ``text``.
+    """
+    named = {part: config for part, config in published.items()
+             if getattr(experiment, part).pretrained}
+    if named and not run.encoders.exists():
+        write_folder(run.encoders, lambda folder: [
+            config.save_pretrained(folder / part) for part, config in named.items()])
 
 
 class TrainingTask(Protocol):

@@ -6,7 +6,6 @@ from typing import cast
 import torch
 from accelerate import Accelerator
 from torch import nn
-from transformers import BertConfig, ViTConfig
 
 from reidlab.batches.text_image import Batch, Batches
 from reidlab.config import TextImageExperiment
@@ -15,8 +14,7 @@ from reidlab.data.loading import load_text_image
 from reidlab.data.packing import to_tensor
 from reidlab.data.records import Split, TextImageData
 from reidlab.disentangle.reversal import alpha_ramp
-from reidlab.encoders.bert import read_tokenizer, train_tokenizer
-from reidlab.encoders.pretrained import load_pretrained
+from reidlab.encoders.tokens import read_tokenizer, train_tokenizer
 from reidlab.evaluation import summary
 from reidlab.evaluation.dependence import dependence
 from reidlab.evaluation.embeddings import embed, embed_images, embed_texts
@@ -32,7 +30,7 @@ from reidlab.models.concept_erasure import ConceptEraser
 from reidlab.models.modes import evaluating
 from reidlab.models.text_image import TextImageModel, build
 from reidlab.runs.folder import RunFolder
-from reidlab.tasks.task import COSTS, VALIDATION, Column, Task, make_ready
+from reidlab.tasks.task import COSTS, VALIDATION, Column, Task, keep_encoders, make_ready
 
 PENALISED = {"pooled": "monitor/id_cloth_cka", "embedding": "monitor/embedding_cka"}
 
@@ -82,9 +80,6 @@ class TextImageTraining:
 
     def __init__(self, experiment: TextImageExperiment, run: RunFolder, accelerator: Accelerator):
         self.experiment, self.run, self.accelerator = experiment, run, accelerator
-        for kind, part in ((ViTConfig, experiment.image), (BertConfig, experiment.text)):
-            if part.pretrained:  # say what is missing before pictures are rendered for it
-                load_pretrained(kind, part.pretrained)
         size = (experiment.image.height, experiment.image.width)
         with accelerator.local_main_process_first():  # who renders or decodes the pictures
             self.data: TextImageData = load_text_image(experiment.data, size)
@@ -111,6 +106,10 @@ class TextImageTraining:
             model.identity_width, self.data.classes,
             len(model.text_encoder.tokens.tokenizer))
         self.model, self.tokens = model, model.text_encoder.tokens
+        if accelerator.is_main_process:
+            keep_encoders(run, experiment, model.published)
+            if not run.tokenizer.exists():
+                write_folder(run.tokenizer, self.tokens.tokenizer.save_pretrained)
         self.held_out, self.progress = Monitor(self.data.val), 0.0
 
     def _tokenizer(self):
@@ -203,7 +202,8 @@ class TextImageTraining:
 
 
 def _tokenizer(experiment: TextImageExperiment, folder: Path):
-    return None if experiment.text.pretrained else read_tokenizer(folder)
+    """A run's own; None for runs that left a published one beside its weights."""
+    return None if experiment.text.pretrained and not folder.exists() else read_tokenizer(folder)
 
 
 SAME_CLOTHES = ("tables", "test", "same_clothes")

@@ -1,17 +1,16 @@
 """The visible-infrared task: what the loop trains, watches and validates."""
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from accelerate import Accelerator
 from torch import nn
-from transformers import ResNetConfig, ViTConfig
 
 from reidlab.batches.visible_infrared import VisibleInfraredBatch, VisibleInfraredBatches
 from reidlab.config import VisibleInfraredExperiment
 from reidlab.data.loading import load_visible_infrared
 from reidlab.data.packing import to_tensor
 from reidlab.data.records import VisibleInfraredData
-from reidlab.encoders.pretrained import load_pretrained
 from reidlab.evaluation import summary
 from reidlab.evaluation.visible_infrared import (
     embed_modalities,
@@ -23,12 +22,11 @@ from reidlab.losses.metric import modality_gap
 from reidlab.losses.orthogonality import between_views
 from reidlab.losses.precision import in_full_precision
 from reidlab.losses.visible_infrared import VisibleInfraredLoss
+from reidlab.models.cross_modal import CrossModal
 from reidlab.models.modes import evaluating
 from reidlab.models.visible_infrared import EmbedNet, build
 from reidlab.runs.folder import RunFolder
-from reidlab.tasks.task import COSTS, VALIDATION, Column, Task, make_ready
-
-CONFIGS = {"dual_vit": ViTConfig, "resnet": ResNetConfig}
+from reidlab.tasks.task import COSTS, VALIDATION, Column, Task, keep_encoders, make_ready
 
 
 class VisibleInfraredTraining:
@@ -36,22 +34,22 @@ class VisibleInfraredTraining:
 
     Args:
         experiment: what to train.
-        run: the run directory; nothing of this task lies in it.
+        run: where it is kept what published encoders are.
         accelerator: device and processes.
     """
 
     def __init__(self, experiment: VisibleInfraredExperiment, run: RunFolder,
                  accelerator: Accelerator):
         self.experiment, self.device = experiment, accelerator.device
-        if experiment.image.pretrained:  # say what is missing before pictures are rendered for it
-            load_pretrained(CONFIGS[experiment.stages.backbone], experiment.image.pretrained)
         size = (experiment.image.height, experiment.image.width)
         with accelerator.local_main_process_first():  # who renders or decodes the pictures
             self.data: VisibleInfraredData = load_visible_infrared(experiment.data, size)
         self.batches = VisibleInfraredBatches(self.data.train, experiment)
         self.batches_per_pass = self.batches.batches_per_pass
-        self.model = build(experiment, self.data.classes)
+        self.model: Any = build(experiment, self.data.classes)
         backbones = [self.model.backbone.vit] if isinstance(self.model, EmbedNet) else []
+        if accelerator.is_main_process:
+            keep_encoders(run, experiment, cast(CrossModal, self.model).published)
         make_ready(self.model, backbones, experiment.training, accelerator.num_processes)
         if experiment.training.compile:
             self.model.compile()

@@ -13,7 +13,7 @@ from reidlab.losses.decoupling import abs_cosine, gram, gram_zero_diagonal
 from reidlab.losses.gate import gate_regularization
 from reidlab.losses.orthogonality import between_patches
 from reidlab.losses.text_image import TextImageLoss
-from reidlab.models.text_image import TextImageOutput
+from reidlab.models.text_image_output import TextImageOutput
 from reidlab.presets import preset
 from tests.as_written import formulas
 

@@ -4,8 +4,9 @@ import torch
 from transformers import BertConfig, BertModel
 
 from reidlab.config import Text
-from reidlab.encoders.bert import CHUNK, TextEncoder, Tokens, padding_mask, train_tokenizer
+from reidlab.encoders.bert import CHUNK, TextEncoder, padding_mask
 from reidlab.encoders.pooling import MaskedMean, build_pooling
+from reidlab.encoders.tokens import Tokens, train_tokenizer
 from reidlab.errors import MissingPath
 
 CAPTIONS = [f"A {a} {b} with {c} hair." for a in ("tall", "short") for b in ("man", "woman")

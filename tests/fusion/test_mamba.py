@@ -50,7 +50,7 @@ def test_as_written_gate_and_gate_attention_change_nothing(fusion):
 @pytest.mark.covers("L10")
 def test_fusion_gate_can_be_regularised_and_is_not_by_default():
     from reidlab.losses.text_image import TextImageLoss
-    from reidlab.models.text_image import TextImageOutput
+    from reidlab.models.text_image_output import TextImageOutput
     from tests.conftest import mini
     assert "fusion_gate" not in TextImageLoss(mini("attention").loss, 8, 8).weights
     weights = {f"loss__weights__{n}": 0.0 for n in (

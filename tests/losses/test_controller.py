@@ -6,7 +6,7 @@ import torch
 
 from reidlab.losses.controller import PlateauController
 from reidlab.losses.text_image import TextImageLoss
-from reidlab.models.text_image import TextImageOutput
+from reidlab.models.text_image_output import TextImageOutput
 from reidlab.tasks.text_image import TextImageTraining
 from tests.conftest import mini
 

@@ -7,7 +7,8 @@ import torch
 
 from reidlab.batches.text_image import Batches
 from reidlab.losses.text_image import TextImageLoss
-from reidlab.models.text_image import TextImageModel, TextImageOutput
+from reidlab.models.text_image import TextImageModel
+from reidlab.models.text_image_output import TextImageOutput
 from reidlab.presets import preset
 from reidlab.presets.text_image import DESIGNS
 from reidlab.tasks import build

@@ -1,20 +1,22 @@
 """Every design at every size, before any data are drawn; and what cannot be built."""
+import shutil
+
 import pytest
 import torch
 from transformers import (
     BertConfig,
     BertForMaskedLM,
-    CLIPVisionConfig,
-    CLIPVisionModel,
     ResNetConfig,
     ResNetModel,
     RobertaConfig,
     RobertaModel,
     ViTConfig,
+    ViTForImageClassification,
     ViTModel,
 )
 
-from reidlab.encoders.bert import train_tokenizer
+from reidlab.encoders.tokens import train_tokenizer
+from reidlab.engine.evaluate import evaluate
 from reidlab.engine.search import search
 from reidlab.engine.train import train
 from reidlab.errors import ReidlabError
@@ -22,6 +24,7 @@ from reidlab.presets import PRESETS, SIZES, preset
 from reidlab.runs.folder import RunFolder
 from reidlab.tasks import build, refuse_unbuildable
 from tests.conftest import MINI
+from tests.encoders.making import make_clip
 from tests.engine.conftest import train_and_stop
 
 NARROW = {"hidden_size": 96, "num_hidden_layers": 4, "num_attention_heads": 4,
@@ -36,12 +39,11 @@ def weights(tmp_path_factory):
     """Small folders of the right kind, and of kinds that are wrong."""
     folder = tmp_path_factory.mktemp("weights")
     for name, model in {
-            "vit224": ViTModel(ViTConfig(image_size=224, patch_size=16, **NARROW)),
+            "vit224": ViTForImageClassification(ViTConfig(image_size=224, patch_size=16, **NARROW)),
             "vit384": ViTModel(ViTConfig(image_size=384, patch_size=16, **NARROW)),
             "resnet": ResNetModel(ResNetConfig(embedding_size=8, hidden_sizes=[16, 32, 64, 128],
                                                depths=[1, 1, 1, 1], layer_type="basic")),
             "bert": BertForMaskedLM(BertConfig(vocab_size=200, **NARROW)),
-            "clip": CLIPVisionModel(CLIPVisionConfig(image_size=224, patch_size=16, **NARROW)),
             "roberta": RobertaModel(RobertaConfig(vocab_size=200, **NARROW))}.items():
         model.save_pretrained(folder / name)
     for name in ("bert", "roberta"):
@@ -94,7 +96,7 @@ def test_settings_that_cannot_be_built_are_told_before_anything_is_drawn(
 
 
 @pytest.mark.parametrize(("part", "folder", "says"), [
-    ("image", "clip", "are of a 'clip_vision_model' model; this part is a 'vit'"),
+    ("image", "roberta", "are of a 'roberta' model; this part is a 'vit'"),
     ("image", "bert", "are of a 'bert' model; this part is a 'vit'"),
     ("text", "roberta", "are of a 'roberta' model; this part is a 'bert'"),
 ])
@@ -136,18 +138,31 @@ def test_a_residual_network_of_another_width_is_refused(weights):
 
 @pytest.mark.slow
 @pytest.mark.covers("E1", "E3")
+@pytest.mark.parametrize("kind", ["vit", "clip"])
 def test_published_weights_train_stop_resume_score_and_search_at_the_fields_picture_size(
-        weights, tmp_path, cache):
-    """224² weights at 384 × 128, from folders alone."""
+        kind, weights, tmp_path, cache):
+    """Square weights at 384 × 128, from folders that are gone when the run is scored again."""
     few = MINI | {"data.people": 12, "data.val_people": 12, "training.batch_size": 8,
                   "training.epochs": 2, "training.batches_per_epoch": 1}
-    experiment = preset("corrected", "base", **SHAPE, image__height=384, image__width=128,
-                        image__pretrained=str(weights / "vit224"),
-                        text__pretrained=str(weights / "bert"),
+    image, text, shape = tmp_path / "image", tmp_path / "text", SHAPE
+    if kind == "vit":
+        shutil.copytree(weights / "vit224", image)
+        shutil.copytree(weights / "bert", text)
+    else:
+        make_clip(image)
+        text = image
+        shape = {"image__dim": 32, "image__layers": 2, "image__heads": 4, "text__dim": 16,
+                 "text__layers": 2, "text__heads": 4, "text__pooling": "last"}
+    experiment = preset("corrected", "base", **shape, image__height=384, image__width=128,
+                        image__pretrained=str(image), text__pretrained=str(text),
                         **{name.replace(".", "__"): value for name, value in few.items()})
     run = RunFolder(tmp_path / "run")
     train_and_stop(experiment, run, step=0)
     report = train(experiment, run.path, quiet=True)
     assert [row["step"] for row in run.rows()] == [1, 2]
     assert 0 <= report["tables"]["test"]["same_clothes"]["text_to_image"]["r1"] <= 1
+    shutil.rmtree(image)
+    shutil.rmtree(text, ignore_errors=True)
+    again = evaluate(run.path)
+    assert again["tables"] == report["tables"]
     assert len(search(run.path, "a tall man in a red coat", k=3)) == 3
