@@ -7,11 +7,10 @@ import pytest
 from reidlab.config import Training, flatten
 from reidlab.config.changes import change, from_dict, to_dict
 from reidlab.errors import ReidlabError
-from reidlab.presets import PRESETS, SIZES, preset
+from reidlab.presets import PRESETS, SIZES, preset, sizes
 
 
-@pytest.mark.parametrize("name", PRESETS)
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(("name", "size"), [(n, s) for n in PRESETS for s in sizes(n)])
 def test_experiments_survive_json(name, size):
     experiment = preset(name, size)
     assert from_dict(json.loads(json.dumps(to_dict(experiment)))) == experiment
@@ -91,3 +90,22 @@ def test_every_choice_that_the_notes_make_is_in_the_preset():
     assert (flat["training.optimizer"], flat["training.lr"], flat["training.weight_decay"],
             flat["training.final_lr"], flat["training.epochs"], flat["training.batch_size"]) == (
         "adam", 1e-4, 1e-3, 1e-6, 80, 128)
+
+
+def test_a_size_that_reads_captions_is_refused_where_there_are_none():
+    assert set(sizes("corrected")) == set(SIZES) == set(sizes("deen")) | {"clip"}
+    with pytest.raises(ReidlabError, match="deen has no size 'clip'.*known: tiny, small, base$"):
+        preset("deen", "clip")
+
+
+def test_clips_towers_learn_slower_than_what_is_new():
+    for name in ("baseline", "corrected", "attention"):
+        training = preset(name, "clip").training
+        assert training.backbone_lr == pytest.approx(training.lr / 5)
+    assert preset("baseline", "clip").heads.embedding == 512
+    assert preset("corrected", "clip").heads == preset("corrected", "base").heads
+
+
+def test_whole_captions_leave_none_to_exchange():
+    with pytest.raises(ReidlabError, match="data.captions=whole leaves no clothing caption"):
+        preset("attention", data__captions="whole")

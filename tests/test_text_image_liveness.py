@@ -114,6 +114,7 @@ OTHER = {  # a second value where the first is a name
     "fusion.dropout": 0.5,
     "data.mismatched_fraction": 0.5,
     "data.flip": 0.0,
+    "data.captions": "whole",
     "loss.adversary": 0.25,
     "loss.label_smoothing": 0.3,
     "loss.itm_start": 0.9,

@@ -23,6 +23,8 @@ class Data:
     images_per_person: int = limited(4, 1, 1024)  # of one person in a batch, by outfits first
     # share of training rows whose clothing caption is another's
     mismatched_fraction: float = limited(0.0, 0, 1)
+    # split: identity and clothing words apart; whole: every word in the identity caption
+    captions: Literal["split", "whole"] = "split"
     negatives: Literal["random", "similar"] = "random"  # which: random, or similar to the true one
     # sampled: a coin and another caption a row; listed: each picture once with each, drawn once
     pairs: Literal["sampled", "listed"] = "sampled"
@@ -56,7 +58,7 @@ class Disentangle:
     """How image tokens become an identity part and a clothing part."""
 
     # see reidlab.disentangle.DISENTANGLERS
-    name: Literal["projection", "merged", "residual", "attention", "queries"] = "attention"
+    name: Literal["projection", "merged", "residual", "attention", "queries", "none"] = "attention"
     # of image tokens, where the split has no queries of its own
     pooling: Literal["cls", "masked_mean", "max", "attention"] = "masked_mean"
     reversal: bool = True            # gradient reversal before clothing, in the projection designs
@@ -79,8 +81,8 @@ class Disentangle:
 class Heads:
     """From pooled features to retrieval embeddings."""
 
-    # joint (the notes' layers) or linear; see HEADS
-    name: Literal["joint", "merged", "linear"] = "joint"
+    # joint (the notes' layers), linear, or none: the encoders' own vectors; see HEADS
+    name: Literal["joint", "merged", "linear", "none"] = "joint"
     hidden: int = limited(512, 1, 65_536)  # width after the first layer, joint only
     embedding: int = limited(256, 1, 65_536)  # width of the retrieval vectors
     dropout: float = limited(0.2, 0, 0.9)  # between the layers, joint only
@@ -119,6 +121,7 @@ class Weights:
     """Weight of each term; 0 leaves the term out."""
 
     info_nce: float = limited(1.0, 0, 1e6)  # identity: image with text
+    sdm: float = limited(0.0, 0, 1e6)  # identity: scores spread as the labels are
     cls: float = limited(1.0, 0, 1e6)  # identity: which training person
     bio: float = limited(0.5, 0, 1e6)  # identity: pooled image feature to text
     cloth: float = limited(0.5, 0, 1e6)  # clothing: pooled image feature to text
@@ -219,6 +222,10 @@ class TextImageExperiment(Experiment):
             raise ReidlabError("data.pairs=listed shows each picture once with its own and once "
                                "with another's clothing caption; set data.mismatched_fraction=0.5 "
                                "and data.images_per_person=1, or data.pairs=sampled")
+        if self.data.captions == "whole" and self.data.mismatched_fraction:
+            raise ReidlabError(f"data.mismatched_fraction is {self.data.mismatched_fraction}, but "
+                               "data.captions=whole leaves no clothing caption to exchange; set it "
+                               "to 0, or data.captions=split")
         if self.heads.erasure == "outfits" and self.heads.erasure_kept > self.heads.embedding:
             raise ReidlabError(f"heads.erasure_kept {self.heads.erasure_kept} is more than "
                                f"heads.embedding {self.heads.embedding}; keep fewer directions")

@@ -10,7 +10,13 @@ from reidlab.config.text_image import Data
 from reidlab.config.visible_infrared import Data as InfraredData
 from reidlab.data import text_image, visible_infrared
 from reidlab.data.packing import PACKING, SyntheticImages, cache_path, pack, pack_synthetic
-from reidlab.data.records import CrossModalSplit, Record, Split, TextImageData, VisibleInfraredData
+from reidlab.data.records import (
+    CrossModalSplit,
+    Record,
+    Split,
+    TextImageData,
+    VisibleInfraredData,
+)
 from reidlab.data.sources import absolute_source, source_of
 from reidlab.data.text_image import LAYOUTS
 from reidlab.data.visible_infrared import INFRARED_LAYOUTS
@@ -32,19 +38,31 @@ def load_text_image(data: Data, size: tuple[int, int]) -> TextImageData:
         ReidlabError: unknown source, missing folder, or annotations that cannot be used.
     """
     if data.source == "synthetic":
-        return synthetic_text_image(data, size)
-    images, splits = _read(data)
-    return TextImageData(
-        **{name: _packed(images, records, size) for name, records in splits.items()},
-        source=data.source)
+        found = synthetic_text_image(data, size)
+    else:
+        images, splits = _read(data)
+        found = TextImageData(
+            **{name: _packed(images, records, size) for name, records in splits.items()},
+            source=data.source)
+    return replace(found, train=_said(found.train, data), val=_said(found.val, data),
+                   test=_said(found.test, data))
 
 
 def load_split(data: Data, size: tuple[int, int], name: str) -> Split:
     """One split of `load_text_image`, without drawing or packing the pictures of the others."""
     if data.source == "synthetic":
-        return _synthetic(data, size, name)
+        return _said(_synthetic(data, size, name), data)
     images, splits = _read(data)
-    return _packed(images, splits[name], size)
+    return _said(_packed(images, splits[name], size), data)
+
+
+def _said(split: Split, data: Data) -> Split:
+    """A split whose captions are divided as ``data.captions`` says."""
+    if data.captions == "split":
+        return split
+    return replace(split, records=[
+        replace(r, id_captions=r.captions, cloth_captions=("",) * len(r.captions))
+        for r in split.records])
 
 
 def _packed(images: Path, records: list[Record], size: tuple[int, int]) -> Split:

@@ -10,6 +10,7 @@ from reidlab.disentangle.projection import (
     ResidualDisentangler,
 )
 from reidlab.disentangle.queries import QueryDisentangler
+from reidlab.disentangle.whole import Undivided
 from reidlab.errors import ReidlabError
 
 DISENTANGLERS = {
@@ -18,6 +19,7 @@ DISENTANGLERS = {
     "residual": ResidualDisentangler,
     "attention": AttentionDisentangler,
     "queries": QueryDisentangler,
+    "none": Undivided,
 }
 
 

@@ -25,7 +25,8 @@ def build_optimizer(config: Training, parameters: list[nn.Parameter],
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.optimizer]
     return kind([{"params": held, "share": share,
                   "weight_decay": 0.0 if free else config.weight_decay}
-                 for (free, share), held in groups.items()], lr=config.lr, fused=True)
+                 for (free, share), held in groups.items()], lr=config.lr,
+                weight_decay=config.weight_decay, fused=True)
 
 
 def rate_shares(config: Training, encoders: list[list[nn.Module]]) -> dict[nn.Parameter, float]:

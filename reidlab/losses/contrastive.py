@@ -132,6 +132,30 @@ def masked_info_nce(image: Tensor, text: Tensor, is_matched: Tensor, *,
     return (_spread(logits, positive) + _spread(logits.T, positive)) / 2
 
 
+def sdm(image: Tensor, text: Tensor, keys: Tensor, *, temperature: float | Tensor = 0.02,
+        valid: Tensor | None = None) -> Tensor:
+    """Similarity distribution matching: how scores are spread is to be how labels are spread.
+
+    KL(softmax of a row's scores ‖ even over its positives), both ways. Unlike `multi_positive` it
+    punishes a wrong score by the share that it takes, and hard ones so most.
+
+    Args:
+        image, text: (B, D); normalised here.
+        keys: (B,) integers; equal ones are positives.
+        temperature: > 0.
+        valid: (B,) bool, texts that say something; the others are neither row nor column.
+
+    Returns:
+        Scalar in nats, 0 where both agree.
+
+    Source: IRRA, arXiv:2303.12501, §3.3.
+    """
+    logits, positive = similarity(image, text) / temperature, keys[:, None] == keys
+    if valid is not None:
+        logits, positive = logits.masked_fill(~valid, NOWHERE), positive & valid
+    return _divergence(logits, positive) + _divergence(logits.T, positive.T)
+
+
 def similarity(a: Tensor, b: Tensor, same_count: bool = True) -> Tensor:
     """(B, B') cosine of every row of `a` with every row of `b`.
 
@@ -143,6 +167,15 @@ def similarity(a: Tensor, b: Tensor, same_count: bool = True) -> Tensor:
         raise ReidlabError(f"need two (B, D) of one width and batch size; got {tuple(a.shape)} "
                            f"and {tuple(b.shape)}")
     return F.normalize(a, dim=-1) @ F.normalize(b, dim=-1).T
+
+
+def _divergence(logits: Tensor, positive: Tensor, least: float = 1e-8) -> Tensor:
+    """KL from each row's softmax to its positives, mean over rows that have any."""
+    count = positive.sum(dim=1)
+    target = positive / count.clamp(min=1)[:, None]
+    found = logits.log_softmax(dim=1)
+    rows = (found.exp() * (found - (target + least).log())).sum(dim=1) * (count > 0)
+    return rows.sum() / (count > 0).sum().clamp(min=1)
 
 
 def _spread(logits: Tensor, positive: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from reidlab.losses.contrastive import (
     multi_positive,
     one_way_info_nce,
     same_person_other_picture,
+    sdm,
     summed_scores,
 )
 from reidlab.losses.controller import PlateauController
@@ -25,7 +26,8 @@ from reidlab.losses.gate import RunningMean, gate_regularization
 
 PROJECTED = ("abs_cosine", "gram", "gram_zero_diagonal")  # these look through projectors
 READS = {  # what each term needs of the model's output
-    "info_nce": ("image_embeds", "id_text_embeds"), "cls": ("id_logits",),
+    "info_nce": ("image_embeds", "id_text_embeds"), "sdm": ("image_embeds", "id_text_embeds"),
+    "cls": ("id_logits",),
     "bio": ("id_embeds", "id_text_embeds"), "cloth": ("cloth_embeds", "cloth_text_embeds"),
     "cloth_adv": ("cloth_embeds", "cloth_text_embeds"),
     "cloth_match": ("cloth_image_embeds", "cloth_text_embeds"),
@@ -143,6 +145,10 @@ class TextImageLoss(nn.Module):
                                   temperature=self.temperature, valid=batch.says_id)
         own = torch.eye(len(image), dtype=torch.bool, device=image.device)
         return summed_scores([(image, text)], own, batch.says_id, temperature=self.temperature)
+
+    def _sdm(self, out, batch, epoch, words):
+        return sdm(out.image_embeds, out.id_text_embeds, batch.pid, temperature=self.temperature,
+                   valid=batch.says_id)
 
     def _cls(self, out, batch, epoch, words):
         return F.cross_entropy(out.id_logits, batch.pid,

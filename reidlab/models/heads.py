@@ -85,9 +85,35 @@ class LinearHeads(nn.Module):
         return F.normalize(self.text_head(pooled), dim=-1)
 
 
-RetrievalHeads = JointHeads | MergedHeads | LinearHeads
-HEADS: dict[str, type[JointHeads] | type[LinearHeads]] = {
-    "joint": JointHeads, "merged": JointHeads, "linear": LinearHeads}
+class NoHeads(nn.Module):
+    """The encoders' own vectors: pretrained towers that meet already are left as they are.
+
+    Args:
+        config: the embedding's width must be the features'.
+        dim: width D of the pooled features.
+
+    Raises:
+        ReidlabError: another width.
+    """
+
+    def __init__(self, config: Heads, dim: int):
+        super().__init__()
+        if config.embedding != dim:
+            raise ReidlabError(f"heads.name=none leaves the encoders' {dim} channels; "
+                               f"heads.embedding is {config.embedding}: set it to {dim}")
+
+    def image(self, pooled: Tensor) -> Tensor:
+        """(B, D) → (B, D), unit norm."""
+        return F.normalize(pooled, dim=-1)
+
+    def text(self, pooled: Tensor) -> Tensor:
+        """(B, D) → (B, D), unit norm."""
+        return F.normalize(pooled, dim=-1)
+
+
+RetrievalHeads = JointHeads | MergedHeads | LinearHeads | NoHeads
+HEADS: dict[str, type[JointHeads] | type[LinearHeads] | type[NoHeads]] = {
+    "joint": JointHeads, "merged": JointHeads, "linear": LinearHeads, "none": NoHeads}
 
 
 def build_heads(config: Heads, dim: int) -> tuple[RetrievalHeads, RetrievalHeads]:

@@ -8,8 +8,18 @@ from reidlab.errors import ReidlabError
 from reidlab.presets import text_image, visible_infrared
 
 DESIGNS_BY_TASK = (text_image, visible_infrared)
-PRESETS = {name: fn for task in DESIGNS_BY_TASK for name, fn in task.DESIGNS.items()}
+PRESETS = {name: fn for task in DESIGNS_BY_TASK
+           for name, fn in {**task.DESIGNS, **task.BASELINES}.items()}
 SIZES = tuple(text_image.SIZES)
+
+
+def sizes(name: str) -> tuple[str, ...]:
+    """The sizes that the preset called `name` comes in."""
+    return tuple(_task(name).SIZES)
+
+
+def _task(name: str):
+    return next(task for task in DESIGNS_BY_TASK if name in {**task.DESIGNS, **task.BASELINES})
 
 
 def preset(name: str, size: str = "tiny", **changes) -> Experiment:
@@ -18,7 +28,7 @@ def preset(name: str, size: str = "tiny", **changes) -> Experiment:
     Args:
         name: a key of ``PRESETS``.
         size: ``tiny`` (CPU, minutes, from the encoders that the package ships), ``small`` (one GPU,
-            from scratch) or ``base`` (pretrained).
+            from scratch), ``base`` (pretrained) or, of text-image designs, ``clip`` (CLIP's).
         changes: fields to replace, dots written as two underscores: ``training__lr=1e-3``.
 
     Raises:
@@ -28,6 +38,8 @@ def preset(name: str, size: str = "tiny", **changes) -> Experiment:
         raise ReidlabError(f"unknown preset {name!r}; known: {', '.join(PRESETS)}")
     if size not in SIZES:
         raise ReidlabError(f"unknown size {size!r}; known: {', '.join(SIZES)}")
-    task = next(task for task in DESIGNS_BY_TASK if name in task.DESIGNS)
-    experiment = task.SIZES[size](PRESETS[name]())
+    if size not in sizes(name):
+        raise ReidlabError(f"{name} has no size {size!r}, whose encoders read captions; known: "
+                           f"{', '.join(sizes(name))}")
+    experiment = _task(name).SIZES[size](PRESETS[name]())
     return change(experiment, {key.replace("__", "."): value for key, value in changes.items()})

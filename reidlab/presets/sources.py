@@ -124,7 +124,8 @@ SOURCES: dict[str, dict[str, Source]] = {
                        **_assumed("004 suggestion 3", "loss.weights.contrast",
                                   "loss.contrast_over")},
 }
-OF_OURS = {"deen": Source("published", "arXiv:2303.14481"), "corrected": Source("the kit's"),
+OF_OURS = {"deen": Source("published", "arXiv:2303.14481"),
+           "baseline": Source("published", "arXiv:2303.12501"), "corrected": Source("the kit's"),
            "embednet_corrected": Source("the kit's")}
 
 

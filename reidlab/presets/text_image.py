@@ -102,6 +102,29 @@ def corrected() -> TextImageExperiment:
     )
 
 
+def baseline() -> TextImageExperiment:
+    """No split at all: both towers meet as they are, by whole captions (IRRA without its decoder).
+
+    What the field starts from, and what every split has to be measured against. At size ``clip``
+    the towers are CLIP's, and before the first step this is CLIP itself.
+
+    Run: ``python -m reidlab train baseline --size clip --run runs/baseline``. Source: IRRA,
+    arXiv:2303.12501: similarity distribution matching, identities, and InfoNCE.
+    """
+    return TextImageExperiment(
+        name="baseline", size="base",
+        data=Data(captions="whole", images_per_person=1),
+        text=Text(trainable=True, pooling="cls"),
+        disentangle=Disentangle(name="none", pooling="cls"),
+        heads=Heads(name="none", embedding=768),
+        fusion=Fusion(name="none"),
+        loss=Loss(weights=Weights(info_nce=1.0, sdm=1.0, cls=1.0, bio=0.0, cloth=0.0, cloth_adv=0.0,
+                                  cloth_match=0.0, decouple=0.0, gate_regularization=0.0),
+                  temperature=0.02, positives="same"),
+        training=Training(optimizer="adamw", weight_decay=0.05, warmup=100, max_grad_norm=1.0),
+    )
+
+
 def tiny(experiment: TextImageExperiment) -> TextImageExperiment:
     """Two CPU cores, minutes, from the encoders that the package ships, on the synthetic world.
 
@@ -121,7 +144,7 @@ def tiny(experiment: TextImageExperiment) -> TextImageExperiment:
         text=replace(experiment.text, pretrained="reidlab:bert", dim=128, layers=1, heads=4,
                      activation="relu", dropout=0.0),
         data=replace(experiment.data, jitter=0.1, crop_padding=2),
-        scoring=replace(experiment.scoring, mirror=True),
+        heads=_own_width(experiment, 128), scoring=replace(experiment.scoring, mirror=True),
         training=replace(experiment.training, optimizer="adamw", lr=lr, weight_decay=0.05,
                          warmup=100, max_grad_norm=1.0, final_lr=1e-5, batch_size=64, epochs=30,
                          batches_per_epoch=22, monitor_every=22, validate_every=15,
@@ -136,6 +159,7 @@ def small(experiment: TextImageExperiment) -> TextImageExperiment:
         data=replace(experiment.data, people=8000),
         image=Image(height=192, width=96, dim=384, layers=8, heads=6, stem=True),
         text=replace(experiment.text, dim=384, layers=4, heads=6),
+        heads=_own_width(experiment, 384),
         training=replace(experiment.training, optimizer="adamw", lr=5e-4, weight_decay=0.05,
                          warmup=500, max_grad_norm=1.0),
     )
@@ -150,6 +174,31 @@ def base(experiment: TextImageExperiment) -> TextImageExperiment:
     )
 
 
+def clip(experiment: TextImageExperiment) -> TextImageExperiment:
+    """CLIP's two towers (ViT-B/16) at 384×128, as published text-based retrieval has them.
+
+    The towers learn at a fifth of the rate of what is new (IRRA, arXiv:2303.12501, §4).
+    """
+    name = "openai/clip-vit-base-patch16"
+    return replace(
+        experiment, size="clip",
+        image=Image(pretrained=name, height=384, width=128),
+        text=replace(experiment.text, pretrained=name, dim=512, heads=8, max_length=77, dropout=0.0,
+                     pooling="last"),
+        data=replace(experiment.data, crop_padding=10, random_erasing=0.5),
+        heads=_own_width(experiment, 512),
+        training=replace(experiment.training, optimizer="adamw", lr=5e-5, backbone_lr=1e-5,
+                         warmup=1000, epochs=60, batch_size=64, max_grad_norm=1.0),
+    )
+
+
+def _own_width(experiment: TextImageExperiment, width: int) -> Heads:
+    """Heads that add nothing have the width of the encoders."""
+    heads = experiment.heads
+    return replace(heads, embedding=width) if heads.name == "none" else heads
+
+
 DESIGNS = {fn.__name__: fn for fn in (
     projection, merged, residual, attention, deep_attention, corrected)}
-SIZES = {fn.__name__: fn for fn in (tiny, small, base)}
+BASELINES = {fn.__name__: fn for fn in (baseline,)}
+SIZES = {fn.__name__: fn for fn in (tiny, small, base, clip)}

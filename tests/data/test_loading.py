@@ -184,3 +184,16 @@ def test_too_few_people_for_a_batch_are_named(data):
 def test_unknown_sources_are_listed(source):
     with pytest.raises(ValueError, match="known: synthetic, cuhk-pedes:DIR"):
         load_text_image(Data(source=source), (96, 48))
+
+
+def test_whole_captions_say_everything_of_identity_and_nothing_of_clothing(data):
+    whole = load_text_image(mini(data__captions="whole").data, (96, 48))
+    for name in ("train", "val", "test"):
+        for ours, split in zip(getattr(whole, name).records, getattr(data, name).records,
+                               strict=True):
+            assert ours.id_captions == ours.captions == split.captions
+            assert ours.cloth_captions == ("",) * len(split.captions)
+    one = load_split(mini(data__captions="whole").data, (96, 48), "val")
+    assert one.records == whole.val.records
+    batch = Batches(whole.train, mini(data__captions="whole"))(0)
+    assert batch.says_id.all() and not batch.says_cloth.any()

@@ -147,3 +147,24 @@ def test_an_encoder_whose_maps_have_no_place_for_the_whole_is_told(tmp_path):
     _, model = model_of(tmp_path)
     with pytest.raises(ReidlabError, match="siglip_vision_model keeps no attention of a first"):
         encoder_maps(model, torch.zeros(1, 96, 32, 3, dtype=torch.uint8).numpy())
+
+
+def test_before_its_first_step_the_baseline_is_clip_itself(tmp_path):
+    theirs = make_clip(tmp_path)
+    experiment = preset("baseline", "clip", image__pretrained=str(tmp_path), image__dim=32,
+                        image__layers=2, image__heads=4, image__height=96, image__width=32,
+                        text__pretrained=str(tmp_path), text__dim=16, text__layers=2, text__heads=4,
+                        heads__embedding=24)
+    model = TextImageModel(experiment, classes=3).eval()
+    seen, wanted = pixels((96, 32), OPENAI)
+    given = published_tokenizer(str(tmp_path))(WORDS, padding=True, return_tensors="pt")
+    with torch.inference_mode():
+        for ours, features in (
+                (model.encode_image(seen),
+                 theirs.get_image_features(wanted, interpolate_pos_encoding=True)),
+                (model.encode_text(WORDS), theirs.get_text_features(**given))):
+            torch.testing.assert_close(ours, F.normalize(features.pooler_output, dim=-1),
+                                       rtol=1e-4, atol=1e-5)
+    added = [n for n, p in model.named_parameters() if not n.startswith(
+        ("visual_encoder.", "text_encoder.bert."))]
+    assert added == ["id_classifier.weight", "id_classifier.bias"]

@@ -49,7 +49,7 @@ def test_as_written_logs_eight_losses_the_gate_and_the_ramp(tmp_path, data):
 
 @pytest.mark.slow
 @pytest.mark.covers("E17", "D2", "D5", "D6")
-@pytest.mark.parametrize("name", [n for n in DESIGNS if n != "corrected"])
+@pytest.mark.parametrize("name", ["baseline", *(n for n in DESIGNS if n != "corrected")])
 def test_every_design_trains_is_watched_and_is_scored(tmp_path, data, name):
     report = train(mini(name, training__epochs=2, training__monitor_every=2), tmp_path / "run",
                    quiet=True)

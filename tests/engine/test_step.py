@@ -15,7 +15,7 @@ from reidlab.tasks import TASKS
 from tests.conftest import mini
 from tests.engine.conftest import rows
 
-DESIGNS = [*text_image.DESIGNS, *visible_infrared.DESIGNS]
+DESIGNS = [*text_image.DESIGNS, "baseline", *visible_infrared.DESIGNS]
 
 
 def at(device: str):

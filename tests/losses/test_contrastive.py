@@ -14,6 +14,7 @@ from reidlab.losses.contrastive import (
     multi_positive,
     one_way_info_nce,
     same_person_other_picture,
+    sdm,
     summed_scores,
 )
 from reidlab.losses.gate import gate_regularization
@@ -212,3 +213,37 @@ def test_rows_that_take_no_part_are_as_if_they_were_not_there():
     left = multi_positive(a[keep], b[keep], who[keep], who[keep])
     assert multi_positive(a, b, who, who, valid=keep, valid_images=keep).item() == pytest.approx(
         left.item(), rel=1e-6)
+
+
+def test_sdm_is_zero_where_scores_are_spread_as_labels_and_is_worked_by_hand():
+    x = torch.eye(4)[[0, 0, 1]]
+    keys = torch.tensor([7, 7, 9])
+    assert sdm(x, x, keys, temperature=0.02).item() == pytest.approx(0, abs=1e-5)
+    # two people whose every score is equal: each row gives half to somebody whose share is 0
+    flat = torch.ones(2, 3)
+    by_hand = 2 * (0.5 * math.log(0.5 / (1 + 1e-8)) + 0.5 * math.log(0.5 / 1e-8))
+    assert sdm(flat, flat, torch.tensor([1, 2])).item() == pytest.approx(by_hand, rel=1e-5)
+
+
+def test_sdm_reads_both_ways_and_leaves_silent_texts_out():
+    image, text = torch.randn(2, 6, 5, generator=torch.Generator().manual_seed(0))
+    keys, valid = torch.tensor([0, 0, 1, 1, 2, 3]), torch.tensor([True] * 5 + [False])
+    assert sdm(image, text, keys).item() == pytest.approx(sdm(text, image, keys).item(), rel=1e-5)
+    found = sdm(image, text, keys, temperature=0.2, valid=valid)
+    changed = torch.cat([text[:5], -text[5:]])
+    assert torch.equal(found, sdm(image, changed, keys, temperature=0.2, valid=valid))
+    rows = F.normalize(image, dim=1) @ F.normalize(text, dim=1).T / 0.2
+
+    def slow(scores, positive):
+        total = []
+        for score, same in zip(scores, positive, strict=True):
+            if same.any():
+                share = score.softmax(0)
+                wanted = same / same.sum()
+                total.append(sum(float(p) * (math.log(p) - math.log(q + 1e-8))
+                                 for p, q in zip(share, wanted, strict=True)))
+        return sum(total) / len(total)
+    same = keys[:, None] == keys
+    one = slow(rows[:, :5], same[:, :5])
+    other = slow(rows.T[:5], same.T[:5])
+    assert found.item() == pytest.approx(one + other, rel=1e-4)

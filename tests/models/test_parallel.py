@@ -16,7 +16,8 @@ from tests.warm import READY
 
 ROWS, CLASSES = 8, 4
 PEOPLE = torch.arange(ROWS) // 2
-NAMES = [*text_image.DESIGNS, *visible_infrared.DESIGNS, "mixed", "patches apart"]
+CAPTIONED = [*text_image.DESIGNS, "baseline"]
+NAMES = [*CAPTIONED, *visible_infrared.DESIGNS, "mixed", "patches apart"]
 SILENT = {"expansion__dropout": 0.0, "expansion__drop": 0.0}  # what is drawn differs by process
 STILL = {f"{part}__dropout": 0.0 for part in ("text", "disentangle", "heads", "fusion")}
 SPECIAL = {"mixed": ("embednet_ssdec", {"loss__weights__cut_mix": 1.0}),
@@ -70,7 +71,7 @@ def seen_twice(name, rows: slice):
 
 def learned(name, rows: slice):
     """Loss, gradients and running statistics after one forward and backward pass of some rows."""
-    model, terms = (described if name in text_image.DESIGNS else seen_twice)(name, rows)
+    model, terms = (described if name in CAPTIONED else seen_twice)(name, rows)
     terms["total"].backward()
     average_gradients(model.parameters())
     return ({n: term.detach() for n, term in terms.items()},

@@ -20,7 +20,7 @@ from reidlab.engine.evaluate import evaluate
 from reidlab.engine.search import search
 from reidlab.engine.train import train
 from reidlab.errors import ReidlabError
-from reidlab.presets import PRESETS, SIZES, preset
+from reidlab.presets import PRESETS, preset, sizes
 from reidlab.runs.folder import RunFolder
 from reidlab.tasks import build, refuse_unbuildable
 from tests.conftest import MINI
@@ -30,6 +30,8 @@ from tests.engine.conftest import train_and_stop
 NARROW = {"hidden_size": 96, "num_hidden_layers": 4, "num_attention_heads": 4,
           "intermediate_size": 64}
 
+CLIP = {"image__dim": 32, "image__layers": 2, "image__heads": 4, "text__dim": 16,
+        "text__layers": 2, "text__heads": 4}
 SHAPE = {f"{part}__{name}": value for part in ("image", "text")
          for name, value in (("dim", 96), ("layers", 4), ("heads", 4))}
 
@@ -46,6 +48,7 @@ def weights(tmp_path_factory):
             "bert": BertForMaskedLM(BertConfig(vocab_size=200, **NARROW)),
             "roberta": RobertaModel(RobertaConfig(vocab_size=200, **NARROW))}.items():
         model.save_pretrained(folder / name)
+    make_clip(folder / "clip")
     for name in ("bert", "roberta"):
         train_tokenizer(["a tall man"]).save_pretrained(folder / name)
     return folder
@@ -53,6 +56,11 @@ def weights(tmp_path_factory):
 
 def at_size(name, size, weights):
     """A preset; at ``base`` from the small local folders."""
+    if size == "clip":
+        where = str(weights / "clip")
+        embedding = {"heads__embedding": 24} if name == "baseline" else {}
+        return preset(name, size, image__pretrained=where, text__pretrained=where, **CLIP,
+                      **embedding)
     if size != "base":
         return preset(name, size)
     plain = preset(name, size)
@@ -61,13 +69,14 @@ def at_size(name, size, weights):
     changes = {"image__pretrained": str(weights / image), "image__dim": 128}
     if image != "resnet":
         changes |= {name: value for name, value in SHAPE.items() if name.startswith("image")}
+    if name == "baseline":
+        changes |= {"heads__embedding": 96}
     if hasattr(plain, "text"):
         changes |= SHAPE | {"text__pretrained": str(weights / "bert")}
     return preset(name, size, **changes)
 
 
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize(("name", "size"), [(n, s) for n in PRESETS for s in sizes(n)])
 def test_every_design_builds_at_every_size(name, size, weights):
     refuse_unbuildable(at_size(name, size, weights))
 
@@ -151,8 +160,7 @@ def test_published_weights_train_stop_resume_score_and_search_at_the_fields_pict
     else:
         make_clip(image)
         text = image
-        shape = {"image__dim": 32, "image__layers": 2, "image__heads": 4, "text__dim": 16,
-                 "text__layers": 2, "text__heads": 4, "text__pooling": "last"}
+        shape = CLIP | {"text__pooling": "last"}
     experiment = preset("corrected", "base", **shape, image__height=384, image__width=128,
                         image__pretrained=str(image), text__pretrained=str(text),
                         **{name.replace(".", "__"): value for name, value in few.items()})
