@@ -1,8 +1,7 @@
-"""Commands: train, pretrain, compare, sweep, evaluate, search, describe, data, run, bench, doctor.
+"""What each command does with its options.
 
 Exit status 0 only on success; 2 and one line for everything a user can fix; 1 for a failed check.
 """
-import argparse
 import json
 import logging
 import os
@@ -10,109 +9,11 @@ import sys
 from pathlib import Path
 
 from reidlab.errors import ReidlabError
+from reidlab.options import parser
 
 BY_OPTION = {  # fields with an option of their own
     "seed": "use --seed (compare: --seeds)", "data.source": "use --data", "size": "use --size",
     "name": "a design is named by its preset"}
-
-
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong with an option in one line, as for everything else."""
-
-    def error(self, message: str):
-        raise ReidlabError(f"{' '.join(message.split())}; see {self.prog} --help")
-
-
-def parser() -> argparse.ArgumentParser:
-    """All commands and their options."""
-    top = _Parser(prog="reidlab", description=__doc__.splitlines()[0])
-    top.add_argument("-v", "--verbose", action="store_true", help="say which paths are taken")
-    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-
-    layouts = "cuhk-pedes, icfg-pedes, rstpreid, sysu-mm01, regdb or llcm"
-
-    def command(name: str, run, about: str, within=commands) -> argparse.ArgumentParser:
-        found = within.add_parser(name, help=about, description=about)
-        found.set_defaults(run=run)
-        found.add_argument("--json", action="store_true", help="print the result as one object")
-        return found
-
-    def path(one: argparse.ArgumentParser, option: str, **more) -> None:
-        one.add_argument(option, type=_path, **more)
-
-    def settings(one: argparse.ArgumentParser, size: str | None = "tiny") -> None:
-        one.add_argument("--size", default=size,
-                         help=f"tiny, small or base (default: {size or 'tiny'})")
-        one.add_argument("--data", help="synthetic (default), or LAYOUT:DIR")
-        one.add_argument("--set", dest="changes", action="extend", nargs="+", default=[],
-                         metavar="PART.FIELD=VALUE", help="change any field of the experiment")
-
-    one = command("train", _train, "train a preset, or go on where its run stands")
-    one.add_argument("preset", help="a design, or a config.json that holds a whole experiment")
-    path(one, "--run", dest="folder", required=True, help="folder of the run")
-    path(one, "--from", dest="start", metavar="RUN", help="start from the best weights of a run")
-    one.add_argument("--seed", type=int)
-    settings(one, size=None)
-    one = command("compare", _compare, "train designs × seeds and lay them side by side")
-    one.add_argument("presets", nargs="+", help="designs; the last is compared with each other")
-    path(one, "--out", dest="folder", required=True, help="folder of all runs")
-    one.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    one.add_argument("--at-once", type=int, help="runs side by side; default: one a core, or a GPU")
-    settings(one)
-    one = command("sweep", _sweep, "train every combination of some fields and name the best")
-    one.add_argument("preset")
-    one.add_argument("grid", nargs="+", metavar="PART.FIELD=VALUE,VALUE", help="fields to vary")
-    path(one, "--out", dest="folder", required=True, help="folder of all runs")
-    one.add_argument("--seed", type=int, default=0)
-    one.add_argument("--at-once", type=int, help="runs side by side; default: one a core, or a GPU")
-    settings(one)
-    one = command("evaluate", _evaluate, "score a trained run and write its report.json")
-    path(one, "folder", metavar="RUN")
-    one = command("search", _search, "rank people by a description")
-    path(one, "folder", metavar="RUN")
-    one.add_argument("text")
-    one.add_argument("-k", type=int, default=10, help="number of hits")
-    path(one, "--gallery", help="a folder of pictures; default: the run's test people")
-    path(one, "--draw", help="picture file to write; default: RUN/search.png")
-    one = command("describe", _describe, "parts, losses and sources of a design")
-    one.add_argument("preset")
-    settings(one, size="base")
-    one = command("pretrain", _pretrain, "train the tiny encoders on whole captions, or go on")
-    path(one, "--out", dest="folder", required=True, help="folder of the encoders")
-    one.add_argument("--steps", type=int, default=40_000)
-    one.add_argument("--seed", type=int, default=0)
-    one.add_argument("--image", choices=("vit", "resnet"), default="vit", help="resnet is deen's")
-    data = commands.add_parser("data", help="write the synthetic world as a data set, or check one",
-                               description="write the synthetic world as a data set, or check one")
-    actions = data.add_subparsers(dest="action", required=True, metavar="ACTION")
-    one = command("export", _export, "write the synthetic people in a public layout", actions)
-    path(one, "folder", metavar="DIR")
-    one.add_argument("--layout", default="cuhk-pedes", help=layouts)
-    one.add_argument("--people", type=int, default=1000, help="training people")
-    one.add_argument("--held-out", type=int, default=200, help="people in val and in test each")
-    one.add_argument("--picture", default="96x48", metavar="HxW", help="size in pixels")
-    one.add_argument("--format", default="png", choices=("png", "jpg"))
-    one.add_argument("--seed", type=int, default=0, help="of the world")
-    one.add_argument("--shots", type=int, default=4, help="pictures a person (in each modality)")
-    one = command("check", _check, "counts, unreadable pictures, shared people and captions",
-                  actions)
-    path(one, "folder", metavar="DIR")
-    one.add_argument("--layout", default="cuhk-pedes", help=layouts)
-    one = command("run", _run, "execute notebooks from a clean kernel and show their progress")
-    path(one, "notebooks", nargs="+", metavar="NOTEBOOK")
-    one.add_argument("--store", action="store_true", help="keep the outputs in the files")
-    one = command("bench", _bench, "what costs how much, as ratios within one run")
-    one.add_argument("--rounds", type=int, default=7, help="turns of each comparison")
-    command("doctor", _doctor, "what is installed, and which path is taken")
-    return top
-
-
-def _path(text: str) -> str:
-    from reidlab.files import usable
-    try:
-        return str(usable(text))
-    except ReidlabError as fault:
-        raise argparse.ArgumentTypeError(str(fault)) from fault
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -122,7 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
         options = parser().parse_args(arguments)
         logging.basicConfig(level=logging.INFO if options.verbose else logging.WARNING,
                             format="%(message)s")
-        result, text = options.run(options)
+        result, text = COMMANDS[options.action_named](options)
     except ReidlabError as fault:
         return _refused(str(fault))
     except MemoryError:
@@ -147,7 +48,7 @@ def _printable(text: str) -> str:
 
 def _train(options):
     from reidlab.engine.train import train
-    report = train(_experiment(options), options.folder)
+    report = train(_experiment(options), options.folder, tracker=options.tracker)
     if "stopped_at" in report:
         return report, (f"stopped at step {report['stopped_at']}; the same command goes on")
     return report, _table(report) if report else ""  # the first of several processes has it
@@ -156,17 +57,28 @@ def _train(options):
 def _experiment(options):
     """A preset, or the experiment of a ``config.json``, with what the options change."""
     from reidlab.config.changes import change, from_dict
-    from reidlab.files import read_json
+    from reidlab.config.files import fields_of, read_config
     from reidlab.presets import preset
     asked = {"seed": options.seed, "training__start": options.start and str(options.start)}
     changes = _changes(options) | {name: v for name, v in asked.items() if v is not None}
-    if not options.preset.endswith(".json"):
-        return preset(options.preset, options.size or "tiny", **changes)
+    name, beneath = options.preset, {}
+    if options.config is not None:
+        held = read_config(Path(options.config))
+        if "task" not in held:
+            beneath = {key.replace(".", "__"): v for key, v in fields_of(held).items()}
+        elif name is not None:
+            raise ReidlabError(f"{options.config} holds a whole experiment; leave {name!r:.60} out")
+        else:
+            name = options.config
+    if name is None:
+        raise ReidlabError("name a design, or a whole experiment by --config; see reidlab train "
+                           "--help")
+    if not name.endswith((".json", ".yaml", ".yml")):
+        return preset(name, options.size or "tiny", **(beneath | changes))
     if options.size:
-        raise ReidlabError(f"--size is part of {options.preset}; leave the option out")
-    raw = read_json(Path(options.preset))
-    held = raw.get("experiment", raw) if isinstance(raw, dict) else raw
-    return change(from_dict(held), {name.replace("__", "."): v for name, v in changes.items()})
+        raise ReidlabError(f"--size is part of {name}; leave the option out")
+    whole = from_dict(read_config(Path(name)))
+    return change(whole, {key.replace("__", "."): v for key, v in (beneath | changes).items()})
 
 
 def _changes(options) -> dict:
@@ -284,6 +196,12 @@ def _run(options):
 
 
 def _bench(options):
+    if options.train:
+        from reidlab import training_speed
+        from reidlab.presets import preset
+        speed = training_speed.measure(preset(options.train, options.size, **_changes(options)),
+                                       options.steps)
+        return speed, training_speed.markdown(speed)
     from reidlab.bench import bench, markdown
     found = bench(options.rounds)
     return found, markdown(found)
@@ -294,6 +212,11 @@ def _doctor(options):
     found = examine()
     width = max(map(len, found))
     return found, "\n".join(f"{name:{width}}  {value}" for name, value in found.items())
+
+
+COMMANDS = {"train": _train, "compare": _compare, "sweep": _sweep, "evaluate": _evaluate,
+            "search": _search, "describe": _describe, "pretrain": _pretrain, "export": _export,
+            "check": _check, "run": _run, "bench": _bench, "doctor": _doctor}
 
 
 if __name__ == "__main__":

@@ -3,13 +3,19 @@ import dataclasses
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 
+from reidlab.batches.loading import read_ahead
+from reidlab.batches.text_image import Batches
 from reidlab.beside import WAITING, speed_of, training_step
 from reidlab.config import Fusion
 from reidlab.config.changes import change
+from reidlab.data.loading import load_split
+from reidlab.data.records import Split
 from reidlab.encoders.efficient_attention import LinformerAttention, PerformerAttention
 from reidlab.errors import ReidlabError
 from reidlab.fusion import TOKEN_FUSIONS
@@ -18,6 +24,8 @@ from reidlab.presets import preset
 from reidlab.synthetic.world import World
 from reidlab.tables import grid
 from reidlab.tasks import build
+
+WARM = 5  # batches before those that are measured
 
 
 def compare_times(first: Callable, second: Callable, rounds: int = 7) -> dict:
@@ -89,9 +97,36 @@ def bench(rounds: int = 7) -> list[dict]:
     small, large = World(0, (96, 48)), World(0, (224, 112))
     add("50 synthetic pictures", ("96 × 48", lambda: [small.draw(k, k, 0) for k in range(50)]),
         ("224 × 112", lambda: [large.draw(k, k, 0) for k in range(50)]))
+    found.append({"what": "64 pictures of 224 × 224 for a model that takes 60 ms",
+                  "first": "the model alone", "second": "with two workers that read ahead"}
+                 | in_turns(lambda: 0.06, partial(seconds_a_batch, experiment, workers=2),
+                            max(1, rounds // 2)))
     return found + [{"what": what, "first": first, "second": second}
                     | in_turns(speed_of(first), speed_of(second), max(1, rounds // 2))
                     for what, first, second in WAITING]
+
+
+def seconds_a_batch(experiment: Any, workers: int, model: float = 0.06,
+                    steps: int = 40) -> float:
+    """Of a loop whose model only sleeps, once its workers read ahead.
+
+    Args:
+        experiment: whose sampling; a batch is 64 pictures of 224 × 224 here.
+        workers: that read ahead.
+        model: seconds that it sleeps.
+        steps: that are measured.
+    """
+    size = (experiment.image.height, experiment.image.width)
+    records = load_split(experiment.data, size, "train").records
+    pixels = np.random.default_rng(0).integers(0, 255, (len(records), 224, 224, 3), np.uint8)
+    batches = Batches(Split(records, pixels), change(experiment, {"training.batch_size": 64}))
+    began = 0.0
+    for step, _ in enumerate(read_ahead(batches.read, 0, WARM + steps, workers)):
+        if step == WARM - 1:
+            began = time.perf_counter()
+        if step >= WARM:
+            time.sleep(model)
+    return (time.perf_counter() - began) / steps
 
 
 def step_by_step(decay: torch.Tensor, drive: torch.Tensor) -> torch.Tensor:

@@ -11,7 +11,8 @@ ORDER = [  # a module imports only from its own level or from one further up
     {"errors", "places", "tables", "threads", "synthetic"}, {"files"}, {"config"},
     {"presets", "runs", "data", "plots", "expansion"}, {"batches", "encoders"},
     {"disentangle", "fusion"}, {"models", "losses"}, {"evaluation"}, {"tasks"}, {"engine"},
-    {"notebook", "notebook_runner", "notebook_store", "doctor", "widgets"}, {"beside"}, {"bench"},
+    {"notebook", "notebook_runner", "notebook_store", "doctor", "widgets"},
+    {"beside", "training_speed"}, {"bench", "options"},
     {"__main__", "__init__"}]
 
 

@@ -28,6 +28,7 @@ from reidlab.engine.precision import Precision, choose, run_in_bf16
 from reidlab.engine.progress import progress_bar
 from reidlab.engine.start import put_start, refuse_unfit_start, with_absolute_start
 from reidlab.engine.step import Row, TrainStep, read
+from reidlab.engine.tracking import refuse_absent_tracker, start_tracking
 from reidlab.errors import ReidlabError
 from reidlab.files import write_json
 from reidlab.runs import checkpoint
@@ -38,13 +39,15 @@ from reidlab.tasks import TASKS, refuse_unbuildable
 log = logging.getLogger(__name__)
 
 
-def train(experiment: Experiment, run_dir, quiet: bool = False) -> dict:
+def train(experiment: Experiment, run_dir, quiet: bool = False, tracker: str | None = None
+          ) -> dict:
     """Train, or go on where the run directory's checkpoint stands, then score on test.
 
     Args:
         experiment: what to train.
         run_dir: folder of the run.
         quiet: no progress bar.
+        tracker: ``tensorboard`` or ``wandb``, to log there, too.
 
     Returns:
         The final report, or ``{"stopped_at": step}`` when a stop file ended the run early. Where
@@ -60,10 +63,12 @@ def train(experiment: Experiment, run_dir, quiet: bool = False) -> dict:
     if run.report.exists():
         run.forget_dead_writer()
         return run.scores()
+    refuse_absent_tracker(tracker)
     refuse_unbuildable(experiment)
     refuse_unfit_start(experiment)
     accelerator = Accelerator(
         cpu=not torch.cuda.is_available(), mixed_precision="no",  # `run_in_bf16` has its own
+        log_with=tracker, project_dir=run.path if tracker else None,
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)])
     if experiment.training.batch_size % accelerator.num_processes:
         raise ReidlabError(f"training.batch_size {experiment.training.batch_size} cannot be shared "
@@ -74,6 +79,8 @@ def train(experiment: Experiment, run_dir, quiet: bool = False) -> dict:
     try:
         with enough_memory():
             session = _Session(experiment, run, accelerator)
+            if tracker:
+                start_tracking(accelerator, experiment)
             if not session.run_steps(quiet):
                 return {"stopped_at": session.step}
         accelerator.wait_for_everyone()
@@ -83,6 +90,8 @@ def train(experiment: Experiment, run_dir, quiet: bool = False) -> dict:
     finally:  # the folder is this process's until the report is written
         if main:
             run.abandon()
+        for sink in accelerator.trackers:
+            sink.finish()
 
 
 def start_weights(experiment: Experiment) -> dict[str, str]:
@@ -251,6 +260,7 @@ class _Session:
         if self.accelerator.is_main_process:
             for row in rows:
                 self.run.log(row)
+                self.accelerator.log(row, step=int(row["step"]))
 
     def validate(self) -> dict[str, float]:
         """Scores on the validation people; the best weights are kept."""

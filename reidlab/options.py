@@ -1,0 +1,112 @@
+"""What the command line takes: every command, its options, and what a path must be."""
+import argparse
+
+from reidlab.errors import ReidlabError
+from reidlab.files import usable
+
+ABOUT = ("Commands: train, pretrain, compare, sweep, evaluate, search, describe, data, run, bench, "
+         "doctor.")
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong with an option in one line, as for everything else."""
+
+    def error(self, message: str):
+        raise ReidlabError(f"{' '.join(message.split())}; see {self.prog} --help")
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands and their options."""
+    top = _Parser(prog="reidlab", description=ABOUT)
+    top.add_argument("-v", "--verbose", action="store_true", help="say which paths are taken")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    layouts = "cuhk-pedes, icfg-pedes, rstpreid, sysu-mm01, regdb or llcm"
+
+    def command(name: str, about: str, within=commands) -> argparse.ArgumentParser:
+        found = within.add_parser(name, help=about, description=about)
+        found.set_defaults(action_named=name)
+        found.add_argument("--json", action="store_true", help="print the result as one object")
+        return found
+
+    def path(one: argparse.ArgumentParser, option: str, **more) -> None:
+        one.add_argument(option, type=_path, **more)
+
+    def settings(one: argparse.ArgumentParser, size: str | None = "tiny") -> None:
+        one.add_argument("--size", default=size,
+                         help=f"tiny, small, base or clip (default: {size or 'tiny'})")
+        one.add_argument("--data", help="synthetic (default), or LAYOUT:DIR")
+        one.add_argument("--set", dest="changes", action="extend", nargs="+", default=[],
+                         metavar="PART.FIELD=VALUE", help="change any field of the experiment")
+
+    one = command("train", "train a preset, or go on where its run stands")
+    one.add_argument("preset", nargs="?", help="a design, or a config.json that holds a whole one")
+    path(one, "--config", help="YAML or JSON: fields beneath --set, or a run's config.json, whole")
+    path(one, "--run", dest="folder", required=True, help="folder of the run")
+    path(one, "--from", dest="start", metavar="RUN", help="start from the best weights of a run")
+    one.add_argument("--seed", type=int)
+    one.add_argument("--tracker", choices=("tensorboard", "wandb"),
+                     help="log there, too, beside the run's metrics.jsonl")
+    settings(one, size=None)
+    one = command("compare", "train designs × seeds and lay them side by side")
+    one.add_argument("presets", nargs="+", help="designs; the last is compared with each other")
+    path(one, "--out", dest="folder", required=True, help="folder of all runs")
+    one.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    one.add_argument("--at-once", type=int, help="runs side by side; default: one a core, or a GPU")
+    settings(one)
+    one = command("sweep", "train every combination of some fields and name the best")
+    one.add_argument("preset")
+    one.add_argument("grid", nargs="+", metavar="PART.FIELD=VALUE,VALUE", help="fields to vary")
+    path(one, "--out", dest="folder", required=True, help="folder of all runs")
+    one.add_argument("--seed", type=int, default=0)
+    one.add_argument("--at-once", type=int, help="runs side by side; default: one a core, or a GPU")
+    settings(one)
+    one = command("evaluate", "score a trained run and write its report.json")
+    path(one, "folder", metavar="RUN")
+    one = command("search", "rank people by a description")
+    path(one, "folder", metavar="RUN")
+    one.add_argument("text")
+    one.add_argument("-k", type=int, default=10, help="number of hits")
+    path(one, "--gallery", help="a folder of pictures; default: the run's test people")
+    path(one, "--draw", help="picture file to write; default: RUN/search.png")
+    one = command("describe", "parts, losses and sources of a design")
+    one.add_argument("preset")
+    settings(one, size="base")
+    one = command("pretrain", "train the tiny encoders on whole captions, or go on")
+    path(one, "--out", dest="folder", required=True, help="folder of the encoders")
+    one.add_argument("--steps", type=int, default=40_000)
+    one.add_argument("--seed", type=int, default=0)
+    one.add_argument("--image", choices=("vit", "resnet"), default="vit", help="resnet is deen's")
+    data = commands.add_parser("data", help="write the synthetic world as a data set, or check one",
+                               description="write the synthetic world as a data set, or check one")
+    actions = data.add_subparsers(dest="action", required=True, metavar="ACTION")
+    one = command("export", "write the synthetic people in a public layout", actions)
+    path(one, "folder", metavar="DIR")
+    one.add_argument("--layout", default="cuhk-pedes", help=layouts)
+    one.add_argument("--people", type=int, default=1000, help="training people")
+    one.add_argument("--held-out", type=int, default=200, help="people in val and in test each")
+    one.add_argument("--picture", default="96x48", metavar="HxW", help="size in pixels")
+    one.add_argument("--format", default="png", choices=("png", "jpg"))
+    one.add_argument("--seed", type=int, default=0, help="of the world")
+    one.add_argument("--shots", type=int, default=4, help="pictures a person (in each modality)")
+    one = command("check", "counts, unreadable pictures, shared people and captions",
+                  actions)
+    path(one, "folder", metavar="DIR")
+    one.add_argument("--layout", default="cuhk-pedes", help=layouts)
+    one = command("run", "execute notebooks from a clean kernel and show their progress")
+    path(one, "notebooks", nargs="+", metavar="NOTEBOOK")
+    one.add_argument("--store", action="store_true", help="keep the outputs in the files")
+    one = command("bench", "what costs how much, as ratios within one run")
+    one.add_argument("--rounds", type=int, default=7, help="turns of each comparison")
+    one.add_argument("--train", metavar="PRESET", help="measure the training of a design instead")
+    one.add_argument("--steps", type=int, default=20, help="steps that are measured, with --train")
+    settings(one)
+    command("doctor", "what is installed, and which path is taken")
+    return top
+
+
+def _path(text: str) -> str:
+    try:
+        return str(usable(text))
+    except ReidlabError as fault:
+        raise argparse.ArgumentTypeError(str(fault)) from fault
