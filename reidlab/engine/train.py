@@ -31,6 +31,7 @@ from reidlab.engine.step import Row, TrainStep, read
 from reidlab.engine.tracking import refuse_absent_tracker, start_tracking
 from reidlab.errors import ReidlabError
 from reidlab.files import write_json
+from reidlab.models.dealing import together
 from reidlab.runs import checkpoint
 from reidlab.runs.checkpoint_writer import CheckpointWriter
 from reidlab.runs.folder import RunFolder
@@ -264,7 +265,8 @@ class _Session:
 
     def validate(self) -> dict[str, float]:
         """Scores on the validation people; the best weights are kept."""
-        row = self.task.validate(self.judged)
+        with together():
+            row = self.task.validate(self.judged)
         if row["val/mAP"] > self.best:
             self.best = row["val/mAP"]
             if self.accelerator.is_main_process:

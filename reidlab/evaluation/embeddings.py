@@ -11,6 +11,7 @@ from torch import Tensor
 from reidlab.data.packing import to_tensor
 from reidlab.data.records import Record, Split
 from reidlab.errors import ReidlabError
+from reidlab.models.dealing import Deal
 from reidlab.models.modes import evaluating
 
 
@@ -94,19 +95,20 @@ def embed_images(model, images: np.ndarray, chosen, batch_size: int = 256, mirro
     """Identity and clothing vectors, (n, E) each, and mean tokens, (n, D), of chosen pictures, by
     a model at rest; with `mirror` each is the mean over a picture and its mirror image."""
     device = next(model.parameters()).device
-    chosen = list(chosen)
+    chosen, deal = list(chosen), Deal(len(chosen))
+    own = [chosen[k] for k in deal.own]
     found: list[tuple[Tensor, ...]] = []
     with evaluating(model):
-        for k in range(0, len(chosen), batch_size):
-            image = to_tensor(images[chosen[k : k + batch_size]]).to(device)
+        for k in range(0, len(own), batch_size):
+            image = to_tensor(images[own[k : k + batch_size]]).to(device)
             identity, cloth, tokens = _vectors(model, image)
             if mirror:
                 other = _vectors(model, image.flip(-1))
                 identity = torch.nn.functional.normalize(identity + other[0], dim=-1)
                 cloth = torch.nn.functional.normalize(cloth + other[1], dim=-1)
                 tokens = (tokens + other[2]) / 2
-            found.append((identity.cpu(), cloth.cpu(), tokens.cpu()))
-    return tuple(torch.cat(rows).numpy() for rows in zip(*found, strict=True))
+            found.append((identity, cloth, tokens))
+    return tuple(deal.whole(torch.cat(rows)).cpu().numpy() for rows in zip(*found, strict=True))
 
 
 def _vectors(model, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -121,8 +123,10 @@ def embed_texts(model, texts: list[str], heads, batch_size: int = 256) -> np.nda
     """(n, E) vectors of n texts by a model at rest; an empty text gives zeros, which match
     nothing."""
     with evaluating(model):
-        rows = [heads.text(model.text_encoder(texts[k:k + batch_size])).float().cpu()
-                for k in range(0, len(texts), batch_size)]
-    vectors = torch.cat(rows).numpy()
+        deal = Deal(len(texts))
+        own = [texts[k] for k in deal.own]
+        rows = [heads.text(model.text_encoder(own[k:k + batch_size])).float()
+                for k in range(0, len(own), batch_size)]
+    vectors = deal.whole(torch.cat(rows)).cpu().numpy()
     vectors[[not text for text in texts]] = 0
     return vectors

@@ -21,6 +21,7 @@ from reidlab.evaluation.ranking import retrieval_metrics
 from reidlab.evaluation.reranking import reciprocal_similarity
 from reidlab.losses.metric import modality_gap
 from reidlab.losses.orthogonality import between_views
+from reidlab.models.dealing import Deal
 from reidlab.models.modes import evaluating
 
 
@@ -208,17 +209,22 @@ def embed_modalities(model, pair: CrossModalSplit, rules: Protocol, batch_size: 
     of the protocol, by a model at rest."""
     device = next(model.parameters()).device
 
-    def encode(images: np.ndarray, number: int) -> np.ndarray:
+    def encode(images: np.ndarray, number: int) -> torch.Tensor:
         images_seen = rules.tta_images(to_tensor(images).to(device), number)
         found = torch.stack(
             [model.encode(image_seen, number).float() for image_seen in images_seen]
         ).mean(dim=0)
-        return F.normalize(found, dim=-1).cpu().numpy()
+        return F.normalize(found, dim=-1)
 
+    vectors = {}
     with evaluating(model):
-        return {name: np.concatenate([encode(images[k:k + batch_size], number)
-                                      for k in range(0, len(images), batch_size)])
-                for name, number in NUMBERED for images in [getattr(pair, name).images]}
+        for name, number in NUMBERED:
+            images = getattr(pair, name).images
+            deal = Deal(len(images))
+            own = [encode(images[[*deal.own[k:k + batch_size]]], number)
+                   for k in range(0, len(deal.own), batch_size)]
+            vectors[name] = deal.whole(torch.cat(own)).cpu().numpy()
+    return vectors
 
 
 def visible_infrared_scores(experiment: VisibleInfraredExperiment, model,

@@ -6,8 +6,10 @@ import torch
 import torch.distributed as dist
 
 from reidlab.batches.text_image import Batch
+from reidlab.evaluation.embeddings import embed_images, embed_texts
 from reidlab.losses.text_image import TextImageLoss
 from reidlab.losses.visible_infrared import VisibleInfraredLoss
+from reidlab.models.dealing import together as together_now
 from reidlab.models.parallel import SharedBatchNorm, average_gradients
 from reidlab.presets import preset, text_image, visible_infrared
 from reidlab.synthetic.world import World
@@ -120,6 +122,42 @@ def test_two_processes_learn_what_one_learns(name, halves):
             torch.testing.assert_close(kept[buffer], value, rtol=1e-3, atol=1e-5)
     assert all(torch.equal(one, other) for one, other in zip(
         halves[0][name][1].values(), halves[1][name][1].values(), strict=True))
+
+
+def dealt(rank: int, folder, count) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    config = preset("corrected", "tiny")
+    model = build(config, CLASSES).eval()
+    pictures = torch.randint(255, (count, 96, 48, 3), dtype=torch.uint8,
+                             generator=torch.Generator().manual_seed(0)).numpy()
+    said, seen = [f"a man {k}" if k else "" for k in range(count)], []
+    model.visual_encoder.register_forward_hook(lambda *given: seen.append(len(given[1][0])))
+    alone = (*embed_images(model, pictures, range(count), 4), embed_texts(model, said,
+                                                                          model.id_heads, 4))
+    apart = sum(seen)
+    with together_now():
+        both = (*embed_images(model, pictures, range(count), 4), embed_texts(model, said,
+                                                                             model.id_heads, 4))
+    torch.save((alone, both, apart, sum(seen) - apart), folder / f"{rank}.pt")
+    dist.destroy_process_group()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [9, 1])
+def test_processes_that_embed_together_do_half_of_the_work_each_and_get_all_of_it(tmp_path, count):
+    together(dealt, tmp_path, count)
+    shares = 0
+    for rank in range(2):
+        alone, both, apart, share = torch.load(tmp_path / f"{rank}.pt", weights_only=False)
+        assert apart == count
+        for one, other in zip(alone, both, strict=True):
+            assert one.shape == other.shape
+            torch.testing.assert_close(torch.from_numpy(other), torch.from_numpy(one), rtol=1e-4,
+                                       atol=1e-5)
+        shares += share
+        assert share == ([5, 4][rank] if count == 9 else 1)
+    assert shares == max(count, 2)
 
 
 def normed(rank: int, folder) -> None:
