@@ -1,8 +1,11 @@
 """Batches read ahead by workers: each is a function of its step, so that nobody has to agree."""
+import contextlib
 import multiprocessing
 import os
+import queue
+import threading
 from collections.abc import Callable, Iterator
-from dataclasses import fields, replace
+from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar
 
 import torch
@@ -13,6 +16,7 @@ from reidlab.errors import ReidlabError
 
 AHEAD = 4   # batches that each worker reads ahead
 MOST = 8    # workers that are started unasked
+SMALL = 1 << 16  # bytes of a tensor that travels as a plain array
 
 Read = TypeVar("Read")
 
@@ -35,11 +39,50 @@ def read_ahead(read: Callable[[int], Read], start: int, stop: int, workers: int,
         return
     loader: DataLoader = DataLoader(
         _Steps(read), batch_size=None, sampler=range(start, stop), num_workers=workers,
-        pin_memory=pin, prefetch_factor=AHEAD, multiprocessing_context="fork")
-    for found in loader:
+        pin_memory=pin, prefetch_factor=AHEAD, multiprocessing_context="fork",
+        worker_init_fn=_share_by_name)
+    for found in _received(loader):
         if isinstance(found, _Fault):
             raise ReidlabError(found.text)
-        yield found
+        yield found.opened() if isinstance(found, _Parcel) else found
+
+
+def _received(loader: DataLoader) -> Iterator[Any]:
+    """What comes from the workers, taken in by a thread: the caller finds it ready.
+
+    With page-locked memory the loader has such a thread of its own, and this one hands over what
+    that one made.
+    """
+    ready: queue.Queue = queue.Queue(maxsize=2)
+    gone, end = threading.Event(), object()
+
+    def hand_over(found: Any) -> None:
+        while not gone.is_set():
+            with contextlib.suppress(queue.Full):
+                return ready.put(found, timeout=0.1)
+
+    def take_in() -> None:
+        try:
+            for found in loader:
+                hand_over(found)
+                if gone.is_set():
+                    return
+            hand_over(end)
+        except BaseException as fault:  # a worker that died: raised where batches are asked for
+            hand_over(fault)
+    thread = threading.Thread(target=take_in, name="batches", daemon=True)
+    thread.start()
+    try:
+        while (found := ready.get()) is not end:
+            if isinstance(found, RuntimeError) and "DataLoader worker" in str(found):
+                raise ReidlabError("a worker that reads batches died, as they do when memory runs "
+                                   "out; lower training.workers") from found
+            if isinstance(found, BaseException):
+                raise found
+            yield found
+    finally:
+        gone.set()
+        thread.join(5)
 
 
 def workers_here(asked: int | None, processes: int = 1) -> int:
@@ -64,11 +107,37 @@ def moved(batch: Any, move: Callable[[Tensor], Tensor]) -> Any:
                              if isinstance(value := getattr(batch, item.name), Tensor)})
 
 
+def _share_by_name(worker: int) -> None:
+    """Hand tensors over by the name of their memory: by its number, the other side has to ask the
+    worker, which is busy with the next batch."""
+    torch.multiprocessing.set_sharing_strategy("file_system")
+
+
 class _Fault:
     """What a worker could not read: an exception would come back as a traceback."""
 
     def __init__(self, text: str):
         self.text = text
+
+
+class _Parcel:
+    """A batch on its way: each tensor that is sent costs a call to the worker that made it, a
+    millisecond, so that small ones travel as plain arrays."""
+
+    def __init__(self, batch: Any):
+        self.small = {item.name: value.numpy() for item in fields(batch)
+                      if isinstance(value := getattr(batch, item.name), Tensor)
+                      and value.numel() * value.element_size() < SMALL}
+        self.batch = replace(batch, **dict.fromkeys(self.small))
+
+    def opened(self) -> Any:
+        """The batch as it was."""
+        return replace(self.batch, **{name: torch.from_numpy(value)
+                                      for name, value in self.small.items()})
+
+    def pin_memory(self) -> Any:
+        """The batch in page-locked memory."""
+        return moved(self.opened(), Tensor.pin_memory)
 
 
 class _Steps(Dataset):
@@ -77,6 +146,7 @@ class _Steps(Dataset):
 
     def __getitem__(self, step: int) -> Any:
         try:
-            return self.read(step)
+            found = self.read(step)
         except ReidlabError as fault:
             return _Fault(str(fault))
+        return _Parcel(found) if is_dataclass(found) else found

@@ -54,10 +54,6 @@ class Batch:
     outfits_known: bool = True
     negative_text: list[str] | None = None
 
-    def pin_memory(self) -> "Batch":
-        """In page-locked memory."""
-        return moved(self, Tensor.pin_memory)
-
 
 class Sampler:
     """Chooses the pictures and captions of every training step.

@@ -39,10 +39,6 @@ class VisibleInfraredBatch:
     aligned: bool = False
     shard: slice = field(default_factory=lambda: slice(None))
 
-    def pin_memory(self) -> "VisibleInfraredBatch":
-        """In page-locked memory."""
-        return moved(self, Tensor.pin_memory)
-
 
 class VisibleInfraredBatches:
     """P people × K pictures in each modality.

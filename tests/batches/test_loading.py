@@ -1,6 +1,8 @@
 """Batches that workers read ahead are those that are read when they are asked for."""
 import os
+import signal
 
+import psutil
 import pytest
 import torch
 
@@ -44,6 +46,25 @@ def test_what_a_worker_cannot_read_is_one_line_and_not_a_traceback():
         assert [next(found), next(found)] == [0, 1]
         with pytest.raises(ReidlabError, match="^no fitting caption; set data.mismatch"):
             next(found)
+
+
+def test_workers_end_with_whoever_reads(data):
+    batches = Batches(data.train, mini())
+    ahead = read_ahead(batches.read, 0, 1000, workers=2)
+    next(ahead)
+    workers = [p for p in psutil.Process().children() if p.is_running()]
+    assert len(workers) >= 2
+    ahead.close()
+    assert psutil.wait_procs(workers, timeout=20)[1] == []
+
+
+def test_a_worker_that_dies_is_told_and_not_waited_for():
+    def die(step):
+        if step == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return step
+    with pytest.raises(ReidlabError, match="^a worker that reads batches died.*lower training.w"):
+        list(read_ahead(die, 0, 10, workers=1))
 
 
 @pytest.mark.slow
