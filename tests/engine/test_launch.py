@@ -4,15 +4,18 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
+import psutil
 import pytest
 
 from reidlab.engine.launch import stop, train_all
 from reidlab.engine.train import train
 from reidlab.errors import ReidlabError
+from reidlab.runs import checkpoint
 from reidlab.runs.folder import RunFolder
 from tests.conftest import mini
-from tests.engine.conftest import command, rows
+from tests.engine.conftest import command, rows, train_and_stop
 
 
 @pytest.mark.slow
@@ -95,3 +98,31 @@ def test_a_batch_that_processes_cannot_share_evenly_is_refused(tmp_path):
     assert done.returncode
     assert "training.batch_size 6 cannot be shared evenly by 4 processes" in done.stderr
     assert not run.exists()
+
+
+@pytest.mark.slow
+def test_a_process_that_dies_ends_the_others_and_the_run_goes_on(tmp_path):
+    """The others would wait for its rows for ever."""
+    run, changes = RunFolder(tmp_path / "run"), dict(training__epochs=100,
+                                                     training__checkpoint_every=2)
+    launcher = subprocess.Popen(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+         "-m", "--", *command(run.path, **changes)[2:]],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        env=os.environ | {"OMP_NUM_THREADS": "1"})
+    try:
+        waited = time.monotonic() + 120
+        while not run.last.exists() and time.monotonic() < waited:
+            time.sleep(0.1)
+        ranks = [p for p in psutil.Process(launcher.pid).children(recursive=True)
+                 if "reidlab" in p.cmdline() and p.environ().get("RANK")]
+        assert sorted(p.environ()["RANK"] for p in ranks) == ["0", "1"]
+        next(p for p in ranks if p.environ()["RANK"] == "1").kill()
+        assert launcher.wait(60)
+        assert psutil.wait_procs(ranks, timeout=10)[1] == []
+    finally:
+        launcher.kill()
+    step = checkpoint.read(run.last)[1]["step"]
+    assert step >= 2 and not run.report.exists()
+    train_and_stop(mini(**changes), run, step=step)
+    assert [row["step"] for row in run.rows()] == list(range(1, step + 2))
