@@ -66,6 +66,9 @@ def _experiment(options):
         held = read_config(Path(options.config))
         if "task" not in held:
             beneath = {key.replace(".", "__"): v for key, v in fields_of(held).items()}
+            if clash := {"name", "size"} & beneath.keys():
+                raise ReidlabError(f"{options.config} says {', '.join(sorted(clash))}: a design is "
+                                   "named by its preset, its size by --size; leave them out")
         elif name is not None:
             raise ReidlabError(f"{options.config} holds a whole experiment; leave {name!r:.60} out")
         else:

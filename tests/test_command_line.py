@@ -295,6 +295,9 @@ def test_a_runs_config_is_a_whole_experiment(tmp_path):
     ("task: text-image\nname: x", ["corrected"], "holds a whole experiment; leave 'corrected' out"),
     ("task: text-image\nnam: x", [], "unknown field nam"),
     ("task: text-image", ["--size", "base"], "--size is part of"),
+    ("size: base", ["corrected"], "says size: a design is named by its preset"),
+    ("name: x\nseed: 1", ["corrected"], "says name: a design is named by its preset"),
+    ("experiment: 5", ["corrected"], "holds no fields"),
     (None, ["corrected"], "no file"),
 ])
 def test_a_file_that_cannot_be_used_is_told(capsys, tmp_path, text, options, says):

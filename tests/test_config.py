@@ -109,3 +109,8 @@ def test_clips_towers_learn_slower_than_what_is_new():
 def test_whole_captions_leave_none_to_exchange():
     with pytest.raises(ReidlabError, match="data.captions=whole leaves no clothing caption"):
         preset("attention", data__captions="whole")
+
+
+def test_a_rate_of_the_encoders_needs_one_to_share_the_course_of():
+    with pytest.raises(ReidlabError, match="training.backbone_lr is 0.001, but training.lr"):
+        preset("corrected", training__lr=0.0, training__backbone_lr=0.001)

@@ -45,6 +45,7 @@ docs/results
 docs/notes
 docs/log
 docs/glossary
+docs/gpu
 docs/extending
 CONTRIBUTING
 Pretrained encoders <reidlab/pretrained/README>

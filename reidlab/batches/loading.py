@@ -39,19 +39,20 @@ def read_ahead(read: Callable[[int], Read], start: int, stop: int, workers: int,
         return
     loader: DataLoader = DataLoader(
         _Steps(read), batch_size=None, sampler=range(start, stop), num_workers=workers,
-        pin_memory=pin, prefetch_factor=AHEAD, multiprocessing_context="fork",
-        worker_init_fn=_share_by_name)
-    for found in _received(loader):
+        pin_memory=pin, prefetch_factor=AHEAD, generator=torch.Generator(),
+        multiprocessing_context="fork", worker_init_fn=_share_by_name)
+    device = torch.cuda.current_device() if pin else None
+    for found in _received(loader, device):
         if isinstance(found, _Fault):
             raise ReidlabError(found.text)
         yield found.opened() if isinstance(found, _Parcel) else found
 
 
-def _received(loader: DataLoader) -> Iterator[Any]:
+def _received(loader: DataLoader, device: int | None) -> Iterator[Any]:
     """What comes from the workers, taken in by a thread: the caller finds it ready.
 
     With page-locked memory the loader has such a thread of its own, and this one hands over what
-    that one made.
+    that one made; it serves the `device` that is current where it is started.
     """
     ready: queue.Queue = queue.Queue(maxsize=2)
     gone, end = threading.Event(), object()
@@ -63,6 +64,8 @@ def _received(loader: DataLoader) -> Iterator[Any]:
 
     def take_in() -> None:
         try:
+            if device is not None:
+                torch.cuda.set_device(device)
             for found in loader:
                 hand_over(found)
                 if gone.is_set():
@@ -74,7 +77,8 @@ def _received(loader: DataLoader) -> Iterator[Any]:
     thread.start()
     try:
         while (found := ready.get()) is not end:
-            if isinstance(found, RuntimeError) and "DataLoader worker" in str(found):
+            if isinstance(found, RuntimeError) and any(
+                    said in str(found) for said in ("exited unexpectedly", "killed by signal")):
                 raise ReidlabError("a worker that reads batches died, as they do when memory runs "
                                    "out; lower training.workers") from found
             if isinstance(found, BaseException):
@@ -128,7 +132,7 @@ class _Parcel:
         self.small = {item.name: value.numpy() for item in fields(batch)
                       if isinstance(value := getattr(batch, item.name), Tensor)
                       and value.numel() * value.element_size() < SMALL}
-        self.batch = replace(batch, **dict.fromkeys(self.small))
+        self.batch = moved(replace(batch, **dict.fromkeys(self.small)), Tensor.share_memory_)
 
     def opened(self) -> Any:
         """The batch as it was."""
@@ -149,4 +153,8 @@ class _Steps(Dataset):
             found = self.read(step)
         except ReidlabError as fault:
             return _Fault(str(fault))
-        return _Parcel(found) if is_dataclass(found) else found
+        try:
+            return _Parcel(found) if is_dataclass(found) else found
+        except (RuntimeError, OSError) as fault:
+            return _Fault(f"no shared memory for a batch ({' '.join(str(fault).split())[:80]}); "
+                          "lower training.workers, or give /dev/shm more (docker: --shm-size)")

@@ -26,9 +26,10 @@ def read_config(path: Path) -> dict[str, Any]:
             why = " ".join(str(fault).split())[:120]
             raise ReidlabError(f"{path} is no readable YAML ({why}); write lines such as "
                                "training.lr: 0.001") from fault
-    if not isinstance(found, dict) or not found:
+    held = found.get("experiment", found) if isinstance(found, dict) else found
+    if not isinstance(held, dict) or not held:
         raise ReidlabError(f"{path} holds no fields; write lines such as training.lr: 0.001")
-    return found.get("experiment", found)
+    return held
 
 
 def fields_of(held: dict[str, Any], prefix: str = "") -> dict[str, Any]:

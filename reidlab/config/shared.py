@@ -111,6 +111,9 @@ def _check(experiment: Experiment) -> None:
         raise ReidlabError(f"image.stem needs a patch of 8, 16, 32 … pixels and a width that is a "
                            f"multiple of 16; got image.patch {image.patch}, image.dim {image.dim}")
     training, data = experiment.training, experiment.data
+    if training.backbone_lr is not None and not training.lr:
+        raise ReidlabError(f"training.backbone_lr is {training.backbone_lr}, but training.lr, "
+                           "whose course it shares, is 0; set both above 0, or the first to none")
     if training.batch_size % data.images_per_person:
         raise ReidlabError(f"training.batch_size {training.batch_size} is no multiple of "
                            f"data.images_per_person {data.images_per_person}")

@@ -17,6 +17,7 @@ from reidlab.encoders.pretrained import load_pretrained, model_type, refuse_anot
 from reidlab.encoders.published import CLIP_TEXT, ClipText
 from reidlab.encoders.tokens import Tokens, published_tokenizer
 from reidlab.encoders.vit import fast_attention, width_of
+from reidlab.errors import ReidlabError
 
 log = logging.getLogger(__name__)
 CHUNK = 64  # texts that are padded together
@@ -62,6 +63,10 @@ class TextEncoder(nn.Module):
                 attention_probs_dropout_prob=config.dropout,
                 max_position_embeddings=max(64, config.max_length),
                 **options), add_pooling_layer=False)
+        if len(tokenizer) > self.bert.config.vocab_size:
+            raise ReidlabError(f"the tokenizer beside {config.pretrained!r} has {len(tokenizer)} "
+                               f"entries, its weights {self.bert.config.vocab_size}: fetch both "
+                               "from one place")
         positions = self.bert.config.max_position_embeddings
         if positions < config.max_length:
             log.info("captions are cut behind %d tokens, all that %s has positions for; "

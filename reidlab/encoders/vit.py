@@ -93,11 +93,18 @@ def build_vit(config: Image) -> Any:
 
 
 def parts_of(encoder: Any) -> list[nn.Module]:
-    """Embeddings and layers of a transformer of the library, from input to output."""
-    encoder = getattr(encoder, "transformer", encoder)
-    inside = getattr(encoder, "encoder", encoder)
+    """Embeddings and layers of a transformer of the library, from input to output; a norm before
+    the layers is with the embeddings, what comes behind them with the last."""
+    transformer = getattr(encoder, "transformer", encoder)
+    inside = getattr(transformer, "encoder", transformer)
     layers = inside.layer if hasattr(inside, "layer") else inside.layers
-    return [encoder.embeddings, *layers]
+    parts = [transformer.embeddings, *layers]
+    listed = {p for part in parts for p in part.parameters()}
+    rest = {name: module for name, module in encoder.named_modules()
+            if any(p not in listed for p in module.parameters(recurse=False))}
+    before = [module for name, module in rest.items() if name.split(".")[-1].startswith("pre_")]
+    behind = [module for module in rest.values() if module not in before]
+    return [nn.ModuleList([parts[0], *before]), *parts[1:-1], nn.ModuleList([parts[-1], *behind])]
 
 
 def width_of(encoder: Any) -> int:

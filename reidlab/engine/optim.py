@@ -23,10 +23,11 @@ def build_optimizer(config: Training, parameters: list[nn.Parameter],
         free = config.optimizer == "adamw" and parameter.dim() <= 1
         groups[free, (shares or {}).get(parameter, 1.0)].append(parameter)
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.optimizer]
+    ordered = sorted(groups.items(), key=lambda item: item[0])  # a checkpoint counts places
     return kind([{"params": held, "share": share,
                   "weight_decay": 0.0 if free else config.weight_decay}
-                 for (free, share), held in groups.items()], lr=config.lr,
-                weight_decay=config.weight_decay, fused=True)
+                 for (free, share), held in ordered],
+                lr=config.lr, weight_decay=config.weight_decay, fused=True)
 
 
 def rate_shares(config: Training, encoders: list[list[nn.Module]]) -> dict[nn.Parameter, float]:

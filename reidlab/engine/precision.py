@@ -1,10 +1,11 @@
 """What a run computes on, and in which number format that is fastest."""
-import copy
 import time
 from typing import Any, NamedTuple
 
 import torch
 from torch import nn
+
+from reidlab.engine.trial import copied, one_pass
 
 ROUNDS = 2  # steps that are timed in each format, behind one that is not
 
@@ -43,13 +44,15 @@ def device_name() -> str:
     return f"a CPU, {threads} thread{'s' if threads > 1 else ''}"
 
 
-def choose(task: Any, wanted: bool, device: torch.device) -> Precision:
+def choose(task: Any, wanted: bool, device: torch.device, shard: slice = slice(None)
+           ) -> Precision:
     """The format that a run's model computes in; losses are always taken in float32.
 
     Args:
         task: a training task; on CPUs with the instructions its first step is timed in both.
         wanted: ``training.mixed_precision``.
         device: where the model will be.
+        shard: this process's rows of a batch.
     """
     if not wanted:
         return Precision(False, "training.mixed_precision is off")
@@ -59,28 +62,29 @@ def choose(task: Any, wanted: bool, device: torch.device) -> Precision:
         return Precision(False, "this GPU does not multiply in bfloat16")
     if not cpu_multiplies_bf16():
         return Precision(False, "this CPU does not multiply in bfloat16")
-    plain, half = (seconds_a_step(task, half) for half in (False, True))
+    plain, half = (seconds_a_step(task, half, shard) for half in (False, True))
     return Precision(half < plain, f"a step takes {half:.2f} s in bfloat16 and {plain:.2f} s in "
                                    "float32 here")
 
 
-def seconds_a_step(task: Any, half: bool) -> float:
-    """Forward and backward pass of a task's first batch, on copies: nothing of the run changes."""
-    trial = copy.copy(task)
-    trial.model, trial.loss = copy.deepcopy((task.model, task.loss))
+def seconds_a_step(task: Any, half: bool, shard: slice) -> float:
+    """Forward and backward pass of a task's first batch, on copies."""
+    trial = copied(task)
     if half:
         run_in_bf16(trial.model, "cpu")
     took = []
-    with torch.random.fork_rng(devices=[]):
-        for _ in range(1 + ROUNDS):
-            began = time.perf_counter()
-            batch = trial.finish(trial.read(0, slice(None), 0.0), 0)
-            trial.forward(trial.model.train(), batch, 1, 0.0)[0]["total"].backward()
-            took.append(time.perf_counter() - began)
+    for _ in range(1 + ROUNDS):
+        began = time.perf_counter()
+        one_pass(trial, 0, 0.0, shard)
+        took.append(time.perf_counter() - began)
     return min(took[1:])
 
 
 def run_in_bf16(model: nn.Module, device: str) -> None:
-    """Let a model's forward pass multiply in bfloat16; its weights stay in float32."""
+    """Let a model's forward pass multiply in bfloat16; its weights stay in float32.
+
+    A copy of a model holds the forward pass of what it was copied from: it is given its own.
+    """
+    model.__dict__.pop("forward", None)
     model.forward = torch.autocast(device, torch.bfloat16)(  # type: ignore[method-assign]
         model.forward)

@@ -63,3 +63,13 @@ def read(rows: list[Row]) -> list[dict[str, float]]:
     numbers = iter(torch.stack(tensors).tolist() if tensors else [])
     return [{name: next(numbers) if isinstance(value, Tensor) else value
              for name, value in row.items()} for row in rows]
+
+
+def gradient_norms(model: nn.Module) -> dict[str, float]:
+    """Norm of the gradient of each top-level part; 0 where nothing arrives."""
+    norms: Row = {}
+    for name, part in model.named_children():
+        grads = [p.grad for p in part.parameters() if p.grad is not None]
+        norms[f"gradient/{name}"] = (
+            torch.stack([g.norm() for g in grads]).norm() if grads else 0.0)
+    return read([norms])[0]

@@ -27,8 +27,9 @@ from reidlab.engine.pauses import Pauses
 from reidlab.engine.precision import Precision, choose, run_in_bf16
 from reidlab.engine.progress import progress_bar
 from reidlab.engine.start import put_start, refuse_unfit_start, with_absolute_start
-from reidlab.engine.step import Row, TrainStep, read
+from reidlab.engine.step import TrainStep, gradient_norms, read
 from reidlab.engine.tracking import refuse_absent_tracker, start_tracking
+from reidlab.engine.trial import unreached
 from reidlab.errors import ReidlabError
 from reidlab.files import write_json
 from reidlab.models.dealing import together
@@ -69,8 +70,7 @@ def train(experiment: Experiment, run_dir, quiet: bool = False, tracker: str | N
     refuse_unfit_start(experiment)
     accelerator = Accelerator(
         cpu=not torch.cuda.is_available(), mixed_precision="no",  # `run_in_bf16` has its own
-        log_with=tracker, project_dir=run.path if tracker else None,
-        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)])
+        log_with=tracker, project_dir=run.path if tracker else None)
     if experiment.training.batch_size % accelerator.num_processes:
         raise ReidlabError(f"training.batch_size {experiment.training.batch_size} cannot be shared "
                            f"evenly by {accelerator.num_processes} processes; choose a multiple")
@@ -113,7 +113,13 @@ class _Session:
         self.loss = self.task.loss.to(accelerator.device)
         if not run.last.exists():
             put_start(experiment, self.task.model, self.loss)
+        share = experiment.training.batch_size // accelerator.num_processes
+        first = accelerator.process_index * share
+        self.shard = slice(first, first + share)  # this process's rows of a batch
         self.precision = self._precision()
+        if accelerator.num_processes > 1:
+            accelerator.ddp_handler = DistributedDataParallelKwargs(
+                find_unused_parameters=bool(unreached(self.task, self.shard, accelerator.device)))
         if self.precision.half:
             run_in_bf16(self.task.model, accelerator.device.type)
         self.parameters = [p for p in (*self.task.model.parameters(), *self.loss.parameters())
@@ -122,8 +128,7 @@ class _Session:
             self.task.model, build_optimizer(experiment.training, self.parameters, rate_shares(
                 experiment.training, self.task.model.encoders)))
         self.inner = accelerator.unwrap_model(self.model)
-        self.averaged = AveragedModel(self.inner, multi_avg_fn=get_ema_multi_avg_fn(
-            experiment.training.ema)) if experiment.training.ema else None
+        self.averaged = self._averaged()
         self.take_step = TrainStep(self.task, self.model, self.parameters, self.optimizer,
                                    accelerator, experiment.training, self.steps)
         self.step, self.best = 0, -1.0
@@ -150,11 +155,21 @@ class _Session:
         """A run that goes on keeps the format that it began with; processes take the first's."""
         kept = self.run.planned().get("precision") if self.run.last.exists() else None
         found = Precision(kept == "bf16", "so it began") if kept else choose(
-            self.task, self.experiment.training.mixed_precision, self.accelerator.device)
+            self.task, self.experiment.training.mixed_precision, self.accelerator.device,
+            self.shard)
         if self.accelerator.num_processes > 1:
             found = broadcast_object_list([found])[0]
         log.info("computing in %s: %s", "bfloat16" if found.half else "float32", found.why)
         return found
+
+    def _averaged(self) -> AveragedModel | None:
+        if not self.experiment.training.ema:
+            return None
+        made = AveragedModel(self.inner, multi_avg_fn=get_ema_multi_avg_fn(
+            self.experiment.training.ema))
+        if self.precision.half:
+            run_in_bf16(made.module, self.accelerator.device.type)
+        return made
 
     @property
     def parts(self) -> dict[str, nn.Module]:
@@ -197,12 +212,10 @@ class _Session:
         return True
 
     def _steps(self, bar) -> bool:
-        config, accelerator = self.experiment.training, self.accelerator
-        share = config.batch_size // accelerator.num_processes
-        shard = slice(accelerator.process_index * share, (accelerator.process_index + 1) * share)
+        config = self.experiment.training
         began = time.perf_counter()
         self.model.train()
-        for batch in self._batches(shard):
+        for batch in self._batches():
             batch = self.task.finish(batch, self.step)
             epoch = 1 + self.step // self.per_epoch
             row = self.take_step(self.step, batch, epoch)
@@ -232,12 +245,13 @@ class _Session:
                 return False
         return True
 
-    def _batches(self, shard: slice) -> Iterator:
+    def _batches(self) -> Iterator:
         """Batches of the remaining steps as bytes, this process's share of the pictures."""
         here = int(os.environ.get("LOCAL_WORLD_SIZE", self.accelerator.num_processes))
         workers = workers_here(self.experiment.training.workers, here)
-        return read_ahead(lambda step: self.task.read(step, shard, step / self.steps), self.step,
-                          self.steps, workers, pin=self.accelerator.device.type == "cuda")
+        return read_ahead(lambda step: self.task.read(step, self.shard, step / self.steps),
+                          self.step, self.steps, workers,
+                          pin=self.accelerator.device.type == "cuda")
 
     def _read(self) -> list[dict[str, float]]:
         """Rows of the steps since the last look; one that is no number ends the run."""
@@ -282,13 +296,3 @@ class _Session:
         if self.accelerator.is_main_process:
             self.checkpoints.save(self.run.last, self.parts, self.optimizer, gathered,
                                   step=self.step, best=self.best)
-
-
-def gradient_norms(model: nn.Module) -> dict[str, float]:
-    """Norm of the gradient of each top-level part; 0 where nothing arrives."""
-    norms: Row = {}
-    for name, part in model.named_children():
-        grads = [p.grad for p in part.parameters() if p.grad is not None]
-        norms[f"gradient/{name}"] = (
-            torch.stack([g.norm() for g in grads]).norm() if grads else 0.0)
-    return read([norms])[0]

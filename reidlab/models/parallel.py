@@ -4,7 +4,8 @@ BatchNorm and contrastive losses depend on the whole batch. Gathering pooled fea
 heads and losses on all of them in every process, gives the numbers of a single process. Where a
 BatchNorm comes before what is gathered, the processes share its sums.
 """
-from typing import cast
+from dataclasses import fields
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
@@ -118,6 +119,22 @@ def share_batch_norms(part: nn.Module) -> None:
             setattr(part, name, shared)
         else:
             share_batch_norms(child)
+
+
+def nothing_of(out: Any) -> Tensor | float:
+    """Zero times the sum of all that a model gave: a gradient, of zeros, for all that is behind it.
+
+    DistributedDataParallel waits for the gradient of whatever an output depends on; a loss that
+    leaves an output out would keep it waiting.
+
+    Args:
+        out: a dataclass with tensors.
+    """
+    if processes() == 1:
+        return 0.0
+    given = (getattr(out, item.name) for item in fields(out))
+    return sum((0.0 * value.sum() for value in given
+                if isinstance(value, Tensor) and value.requires_grad), 0.0)
 
 
 def average_gradients(parameters) -> None:

@@ -237,7 +237,8 @@ class TextImageModel(nn.Module):
         if not given:
             return None, None
         pooled = cast(Tensor, in_chunks(lambda rows: (self.text_encoder(rows),), sum(given, []),
-                                        self.micro_batch if self.training else None)[0])
+                                        self.micro_batch if self.training else None,
+                                        next(self.text_encoder.parameters()).device)[0])
         pieces = [gather(piece) for piece in pooled.split([len(g) for g in given])]
         first = pieces.pop(0) if id_text is not None else None
         return first, pieces.pop(0) if cloth_text is not None else None

@@ -123,7 +123,8 @@ class RunFolder:
         """Leave no trace of a start that was refused before anything was described."""
         self.release()
         if not self.config.exists():
-            shutil.rmtree(self.tokenizer, ignore_errors=True)
+            for made in (self.tokenizer, self.encoders):
+                shutil.rmtree(made, ignore_errors=True)
             with contextlib.suppress(OSError):  # not empty: something else lies there
                 self.path.rmdir()
 

@@ -6,7 +6,7 @@ import psutil
 import torch
 from torch import nn
 
-from reidlab.config import Experiment
+from reidlab.config import Experiment, flatten
 from reidlab.config.changes import change
 from reidlab.encoders.pretrained import weights_come_later
 from reidlab.encoders.tokens import train_tokenizer
@@ -81,7 +81,9 @@ def load(run_dir: str | Path, device: str | torch.device = "cpu") -> Any:
 def _as_trained(run: RunFolder, experiment: Experiment, classes: int | None, tokenizer
                 ) -> nn.Module:
     """The model of a run without its weights; what its published encoders are, its folder says."""
-    kept = {f"{folder.name}.pretrained": str(folder) for folder in run.encoders.glob("*")}
+    flat = flatten(experiment)
+    kept = {name: str(folder) for folder in run.encoders.glob("*")
+            if flat.get(name := f"{folder.name}.pretrained")}
     if not kept:  # from scratch, or of a version that looked into the hub again
         return build(experiment, classes, tokenizer)
     with weights_come_later():

@@ -1,4 +1,5 @@
 """What the engine asks of a task, and what it shows of its runs."""
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,9 +25,10 @@ def make_ready(model: Any, backbones: list[Any], training: Training, processes: 
     model.micro_batch = training.micro_batch
     if training.gradient_checkpointing:
         for backbone in backbones:
-            enable = getattr(backbone, "activation_checkpointing_enable",  # its name since 5.23
-                             backbone.gradient_checkpointing_enable)
-            enable({"use_reentrant": False})
+            name = "activation_checkpointing_enable"  # since transformers 5.23
+            if not hasattr(backbone, name):
+                name = "gradient_checkpointing_enable"
+            getattr(backbone, name)({"use_reentrant": False})
     if processes > 1:
         model.share_batch()
 
@@ -42,6 +44,8 @@ def keep_encoders(run: RunFolder, experiment: Experiment, published: dict[str, A
     """
     named = {part: config for part, config in published.items()
              if getattr(experiment, part).pretrained}
+    if not run.config.exists():  # of a start that was refused or killed
+        shutil.rmtree(run.encoders, ignore_errors=True)
     if named and not run.encoders.exists():
         write_folder(run.encoders, lambda folder: [
             config.save_pretrained(folder / part) for part, config in named.items()])

@@ -28,6 +28,7 @@ from reidlab.losses.precision import in_full_precision
 from reidlab.losses.text_image import TextImageLoss
 from reidlab.models.concept_erasure import ConceptEraser
 from reidlab.models.modes import evaluating
+from reidlab.models.parallel import nothing_of
 from reidlab.models.text_image import TextImageModel, build
 from reidlab.runs.folder import RunFolder
 from reidlab.tasks.task import COSTS, VALIDATION, Column, Task, keep_encoders, make_ready
@@ -144,6 +145,7 @@ class TextImageTraining:
             id_text=batch.id_text[batch.shard],
             negative_text=batch.negative_text and batch.negative_text[batch.shard]))
         terms = self.loss(out, batch, epoch, progress, self._words(batch))
+        terms["total"] = terms["total"] + nothing_of(out)
         row: dict[str, float | torch.Tensor] = {}
         if reversed_ and self.loss.reads_clothing:
             row["reversal/alpha"] = reversal

@@ -24,6 +24,7 @@ from reidlab.losses.precision import in_full_precision
 from reidlab.losses.visible_infrared import VisibleInfraredLoss
 from reidlab.models.cross_modal import CrossModal
 from reidlab.models.modes import evaluating
+from reidlab.models.parallel import nothing_of
 from reidlab.models.visible_infrared import EmbedNet, build
 from reidlab.runs.folder import RunFolder
 from reidlab.tasks.task import COSTS, VALIDATION, Column, Task, keep_encoders, make_ready
@@ -71,6 +72,7 @@ class VisibleInfraredTraining:
         """Loss terms of a batch, and what else is worth a line in the log, unread."""
         out = in_full_precision(model(batch.visible, batch.infrared))
         terms = self.loss(out, batch.pid, progress, batch.aligned)
+        terms["total"] = terms["total"] + nothing_of(out)
         row: dict[str, float | torch.Tensor] = {}
         if out.logits is not None:
             labels = batch.pid.repeat(out.sets)

@@ -67,6 +67,28 @@ def test_a_worker_that_dies_is_told_and_not_waited_for():
         list(read_ahead(die, 0, 10, workers=1))
 
 
+def test_a_fault_inside_a_worker_stays_what_it_is():
+    def broken(step):
+        raise RuntimeError("no such picture")
+    with pytest.raises(RuntimeError, match="no such picture"):
+        list(read_ahead(broken, 0, 3, workers=1))
+
+
+def test_a_batch_without_room_in_shared_memory_is_told_and_not_waited_for(data, monkeypatch):
+    def full(tensor):
+        raise RuntimeError("unable to allocate shared memory(shm) for file </torch_1>")
+    monkeypatch.setattr(torch.Tensor, "share_memory_", full)
+    batches = Batches(data.train, mini())
+    with pytest.raises(ReidlabError, match="^no shared memory for a batch .*lower training.worker"):
+        next(read_ahead(batches.read, 0, 3, workers=1))
+
+
+def test_workers_leave_the_random_state_of_the_training_alone(data):
+    batches, before = Batches(data.train, mini()), torch.get_rng_state()
+    list(read_ahead(batches.read, 0, 3, workers=2))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 @pytest.mark.slow
 def test_a_run_with_workers_is_the_run_without(run, tmp_path):
     train(mini(training__workers=2), tmp_path / "run", quiet=True)

@@ -13,6 +13,7 @@ from reidlab.errors import ReidlabError
 from reidlab.evaluation.attention_maps import encoder_maps
 from reidlab.models.text_image import TextImageModel
 from reidlab.presets import preset
+from reidlab.tasks.task import make_ready
 from tests.encoders.making import make_clip, make_dinov2, make_siglip
 
 SIZES = [(64, 64), (96, 32)]
@@ -168,3 +169,42 @@ def test_before_its_first_step_the_baseline_is_clip_itself(tmp_path):
     added = [n for n, p in model.named_parameters() if not n.startswith(
         ("visual_encoder.", "text_encoder.bert."))]
     assert added == ["id_classifier.weight", "id_classifier.bias"]
+
+
+def test_a_tokenizer_of_a_larger_vocabulary_than_the_weights_is_told(tmp_path):
+    make_clip(tmp_path)
+    more = published_tokenizer(str(tmp_path))
+    more.add_tokens([f"word{k}" for k in range(5)])
+    more.save_pretrained(tmp_path)
+    with pytest.raises(ReidlabError, match="has 63 entries, its weights 58: fetch both"):
+        TextEncoder(Text(pretrained=str(tmp_path), dim=16, layers=2, heads=4))
+
+
+@pytest.mark.parametrize("make, first, last", [
+    (make_clip, "vision_model.pre_layrnorm.weight", "visual_projection.weight"),
+    (make_siglip, "embeddings.patch_embedding.weight", "head.probe"),
+    (make_dinov2, "embeddings.cls_token", "layernorm.weight")])
+def test_every_published_weight_is_in_a_part_and_learns_at_its_rate(make, first, last, tmp_path):
+    make(tmp_path)
+    encoder = build_vit(image(tmp_path, (96, 32)))
+    parts, named = parts_of(encoder), dict(encoder.inner.named_parameters())
+    held = [p for part in parts for p in part.parameters()]
+    assert len(held) == len(set(held)) == len(named) and set(held) == set(named.values())
+    assert named[first] in set(parts[0].parameters())
+    assert named[last] in set(parts[-1].parameters())
+
+
+def test_both_of_clips_towers_make_activations_again_where_that_is_asked_for(tmp_path):
+    make_clip(tmp_path)
+    experiment, model = model_of(tmp_path, text__pretrained=str(tmp_path), text__dim=16,
+                                 text__layers=2, text__pooling="last", text__activation="gelu",
+                                 training__gradient_checkpointing=True)
+    calls = []
+    for tower in (model.visual_encoder, model.text_encoder.bert):
+        tower.transformer.encoder.layers[0].mlp.register_forward_pre_hook(
+            lambda *given: calls.append(1))
+    make_ready(model, [model.visual_encoder, model.text_encoder.bert], experiment.training, 1)
+    out = model(pixels((96, 32), HALF)[0], id_text=WORDS, cloth_text=WORDS)
+    forward = len(calls)
+    (out.image_embeds * out.id_text_embeds).sum().backward()
+    assert forward == 2 and len(calls) == 4

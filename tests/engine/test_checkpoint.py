@@ -3,11 +3,14 @@ import os
 
 import pytest
 import torch
+from transformers import ViTConfig
 
 from reidlab.errors import ReidlabError
 from reidlab.runs import checkpoint
 from reidlab.runs.folder import RunFolder
 from reidlab.tasks import load
+from reidlab.tasks.task import keep_encoders
+from tests.conftest import mini
 from tests.engine.conftest import rows
 
 
@@ -96,3 +99,18 @@ def test_a_full_disk_is_one_line_and_leaves_the_old_file(tmp_path, monkeypatch):
     with pytest.raises(ReidlabError, match="No space left on device; free some space"):
         checkpoint.save(file, {"model": torch.nn.Linear(2, 2)}, step=2)
     assert file.read_bytes() == old and [p.name for p in tmp_path.iterdir()] == ["w"]
+
+
+def test_what_a_refused_start_kept_of_its_encoders_is_not_believed(tmp_path):
+    run = RunFolder(tmp_path / "run")
+    run.start(mini())
+    small, large = ViTConfig(hidden_size=16), ViTConfig(hidden_size=32)
+    keep_encoders(run, mini(), {"image": small})
+    keep_encoders(run, mini(), {"image": large})  # the same folder, a second start
+    assert ViTConfig.from_pretrained(run.encoders / "image").hidden_size == 32
+    run.describe(mini())
+    keep_encoders(run, mini(), {"image": small})  # a run that goes on keeps what it is
+    assert ViTConfig.from_pretrained(run.encoders / "image").hidden_size == 32
+    run.config.unlink()
+    run.abandon()
+    assert not run.path.exists()

@@ -104,7 +104,8 @@ def test_a_batch_that_processes_cannot_share_evenly_is_refused(tmp_path):
 def test_a_process_that_dies_ends_the_others_and_the_run_goes_on(tmp_path):
     """The others would wait for its rows for ever."""
     run, changes = RunFolder(tmp_path / "run"), dict(training__epochs=100,
-                                                     training__checkpoint_every=2)
+                                                     training__checkpoint_every=2,
+                                                     training__mixed_precision=True)
     launcher = subprocess.Popen(
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
          "-m", "--", *command(run.path, **changes)[2:]],

@@ -8,6 +8,7 @@ from torch import Tensor
 from reidlab.engine import evaluate as scoring
 from reidlab.engine import precision, search
 from reidlab.engine import train as training
+from reidlab.engine.trial import unreached
 from reidlab.errors import ReidlabError
 from reidlab.losses.precision import in_full_precision
 from reidlab.runs.folder import RunFolder
@@ -54,8 +55,11 @@ def test_what_is_half_is_made_full_and_what_is_not_stays():
 
 def times(monkeypatch, plain, half):
     asked = []
-    monkeypatch.setattr(precision, "seconds_a_step", lambda task, halved: asked.append(halved) or (
-        half if halved else plain))
+
+    def seconds(task, halved, shard):
+        asked.append(halved)
+        return half if halved else plain
+    monkeypatch.setattr(precision, "seconds_a_step", seconds)
     return asked
 
 
@@ -90,7 +94,7 @@ def test_measuring_a_step_changes_nothing_of_the_run(name, tmp_path, cache):
     before = {k: v.clone() for part in (task.model, task.loss)
               for k, v in part.state_dict().items()}
     random = torch.get_rng_state()
-    assert all(precision.seconds_a_step(task, half) > 0 for half in (False, True))
+    assert all(precision.seconds_a_step(task, half, slice(None)) > 0 for half in (False, True))
     after = {k: v for part in (task.model, task.loss) for k, v in part.state_dict().items()}
     assert all(torch.equal(value, before[k]) for k, value in after.items())
     assert torch.equal(random, torch.get_rng_state())
@@ -120,3 +124,15 @@ def test_a_run_computes_in_the_format_it_chose_and_keeps_it_when_it_goes_on(tmp_
     seen.clear()
     training.train(short, run.path, quiet=True)  # nothing is chosen again: the choices are used up
     assert True in seen and run.planned()["precision"] == "bf16"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name, expected", [
+    ("corrected", ()), ("embednet_corrected", ()), ("deen", ()),
+    ("embednet", ("aggregations.0", "backbone.patches"))])
+def test_parameters_that_no_step_reaches_are_found(name, expected, tmp_path, cache):
+    """As written the first stages of `embednet` never learn; the corrected designs use all."""
+    task, _ = prepared(mini(name), tmp_path)
+    found = unreached(task, slice(None))
+    assert bool(found) == bool(expected)
+    assert all(p.grad is None for p in task.model.parameters())

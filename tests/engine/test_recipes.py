@@ -2,12 +2,15 @@
 import pytest
 import torch
 
+from reidlab.engine.precision import Precision
 from reidlab.engine.train import train
 from reidlab.errors import ReidlabError
 from reidlab.models.chunks import in_chunks
+from reidlab.models.modes import evaluating
 from reidlab.presets import preset
 from reidlab.runs import checkpoint
 from reidlab.runs.folder import RunFolder
+from reidlab.tasks.visible_infrared import VisibleInfraredTraining
 from tests.conftest import mini
 from tests.engine.conftest import rows, train_and_stop
 from tests.engine.test_step import prepared
@@ -105,6 +108,40 @@ def test_the_running_mean_of_the_weights_is_scored_kept_and_resumed(tmp_path, ca
     train_and_stop(short, RunFolder(tmp_path / "halves"), step=1)
     train(short, tmp_path / "halves", quiet=True)
     assert rows(tmp_path / "halves") == rows(tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_the_running_mean_is_scored_by_its_own_weights_in_bf16_too(tmp_path, cache, monkeypatch):
+    """A copy of a model whose forward pass was wrapped would call that of the original."""
+    validate, seen = VisibleInfraredTraining.validate, []
+
+    def judged(self, model):
+        found = validate(self, model)
+        x = self.held_out[0][:4]
+        with torch.no_grad(), evaluating(model):
+            before = model.encode(x, 0)
+            for parameter in model.parameters():  # of the mean; training goes on with the others
+                parameter.zero_()
+            seen.append(torch.equal(model.encode(x, 0), before))
+        return found
+    monkeypatch.setattr(VisibleInfraredTraining, "validate", judged)
+    monkeypatch.setattr("reidlab.engine.train.choose", lambda *given: Precision(True, "a test"))
+    train(mini("embednet_corrected", training__ema=0.5, training__epochs=1), tmp_path / "run",
+          quiet=True)
+    assert seen == [False]
+
+
+def test_texts_in_chunks_name_the_device_whose_draws_are_repeated(monkeypatch):
+    given = []
+
+    def remember(function, *arguments, use_reentrant):
+        given.append([a for a in arguments if isinstance(a, torch.Tensor)])
+        return function(*arguments)
+    monkeypatch.setattr("reidlab.models.chunks.checkpoint", remember)
+    found = in_chunks(lambda texts: (torch.ones(len(texts)),), ["a", "b", "c"], 2,
+                      torch.device("meta"))
+    assert found[0].tolist() == [1, 1, 1]
+    assert [[t.device.type for t in tensors] for tensors in given] == [["meta"], ["meta"]]
 
 
 @pytest.mark.parametrize("fault", [

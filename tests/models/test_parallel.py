@@ -4,13 +4,14 @@ import os
 import pytest
 import torch
 import torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
 
 from reidlab.batches.text_image import Batch
 from reidlab.evaluation.embeddings import embed_images, embed_texts
 from reidlab.losses.text_image import TextImageLoss
 from reidlab.losses.visible_infrared import VisibleInfraredLoss
 from reidlab.models.dealing import together as together_now
-from reidlab.models.parallel import SharedBatchNorm, average_gradients
+from reidlab.models.parallel import SharedBatchNorm, average_gradients, nothing_of
 from reidlab.presets import preset, text_image, visible_infrared
 from reidlab.synthetic.world import World
 from reidlab.tasks import build
@@ -122,6 +123,33 @@ def test_two_processes_learn_what_one_learns(name, halves):
             torch.testing.assert_close(kept[buffer], value, rtol=1e-3, atol=1e-5)
     assert all(torch.equal(one, other) for one, other in zip(
         halves[0][name][1].values(), halves[1][name][1].values(), strict=True))
+
+
+def wrapped(rank: int, folder) -> None:
+    """Two steps of PyTorch's wrapper with a loss that reads one of the outputs."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    config = preset("embednet_corrected", "tiny", **SILENT, loss__weights__contrast=0.0,
+                    loss__weights__patches=0.0, loss__weights__orthogonality=0.0,
+                    loss__weights__triplet=1.0)
+    model = DistributedDataParallel(shared(config), find_unused_parameters=True)
+    visible, infrared = pictures(2, config)
+    own = slice(rank * ROWS // 2, (rank + 1) * ROWS // 2)
+    for _ in range(2):
+        out = model(visible[own], infrared[own])
+        total = VisibleInfraredLoss(config.loss, model.module.dim)(
+            out, PEOPLE.repeat(2), 1.0)["total"] + nothing_of(out)
+        total.backward()
+    still = [n for n, p in model.module.named_parameters() if p.requires_grad and p.grad is None]
+    torch.save((total.item(), still), folder / f"{rank}.pt")
+    dist.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_a_loss_that_leaves_outputs_out_keeps_nobody_waiting(tmp_path):
+    together(wrapped, tmp_path)
+    one, other = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
+    assert one == other and one[0] > 0 and one[1] == []
 
 
 def dealt(rank: int, folder, count) -> None:
