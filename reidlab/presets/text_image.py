@@ -138,7 +138,7 @@ def tiny(experiment: TextImageExperiment) -> TextImageExperiment:
             experiment.loss, weights=replace(experiment.loss.weights, itm=0.0)))
     lr = 5e-4 if experiment.heads.name in ("linear", "none") else 3e-4
     loss = experiment.loss
-    if experiment.name == "baseline":  # the better of .02 and .07 on val (docs/results.md)
+    if experiment.heads.name == "none":  # the better of .02 and .07 on val (docs/results.md)
         loss = replace(loss, temperature=0.07)
     return replace(
         experiment, size="tiny",
