@@ -156,9 +156,10 @@ def _search(options):
     from reidlab.engine.search import search
     from reidlab.plots.people import draw_hits
     text = _printable(options.text)
-    hits = search(options.folder, text, options.k, options.gallery)
+    hits = search(options.folder, text, options.k, options.gallery, photo=options.photo,
+                  by=options.by)
     picture = Path(options.draw or Path(options.folder) / "search.png")
-    draw_hits(hits, text, picture)
+    draw_hits(hits, text or Path(options.photo).name, picture)
     lines = ["rank  score     id  cloth  picture"] + [
         f"{n:4d} {h.score:6.3f} {h.id_score:6.3f} {h.cloth_score:6.3f}  {h.path}"
         for n, h in enumerate(hits, start=1)]

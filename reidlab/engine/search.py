@@ -9,7 +9,7 @@ from reidlab.config.text_image import Scoring
 from reidlab.data.caption_parser import parse_caption
 from reidlab.data.loading import load_split
 from reidlab.data.packing import pack
-from reidlab.data.pictures import pictures_in
+from reidlab.data.pictures import open_picture, picture_fault, pictures_in
 from reidlab.data.records import Split
 from reidlab.engine.precision import fastest_device
 from reidlab.errors import ReidlabError
@@ -18,6 +18,9 @@ from reidlab.evaluation.embeddings import embed, embed_images, embed_texts
 from reidlab.evaluation.text_image import query_outfit_mask
 from reidlab.runs.folder import RunFolder
 from reidlab.tasks import load
+
+PHOTO_GIVES = {"identity": ("identity",), "clothing": ("clothing",),
+               "both": ("identity", "clothing")}
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ class Searcher:
                                "design")
         self.model = load(run_dir, fastest_device())
         self.cloth_weight = experiment.scoring.cloth_weight
-        size = (experiment.image.height, experiment.image.width)
+        self.size = size = (experiment.image.height, experiment.image.width)
         if gallery is None:
             split = load_split(experiment.data, size, "test")
             self.images, self.paths = split.images, [r.path for r in split.records]
@@ -77,16 +80,30 @@ class Searcher:
         self._identity, self._cloth, _ = embed_images(
             self.model, self.images, range(len(self.paths)), mirror=self.mirror)
 
-    def find(self, text: str, k: int = 10, cloth_weight: float | None = None) -> list[Hit]:
-        """The `k` pictures that fit a description best; see `search`."""
-        identity, clothing = halves(text)
+    def find(self, text: str = "", k: int = 10, cloth_weight: float | None = None,
+             photo: str | Path | None = None, by: str | None = None) -> list[Hit]:
+        """The `k` pictures that fit best; see `search`."""
+        identity, clothing = self._asked(text, photo, by)
         weight = self.cloth_weight if cloth_weight is None else cloth_weight
-        by_id = self._identity @ embed_texts(self.model, [identity], self.model.id_heads)[0]
-        by_cloth = weight * (
-            self._cloth @ embed_texts(self.model, [clothing], self.model.cloth_heads)[0])
+        by_id = self._identity @ identity
+        by_cloth = weight * (self._cloth @ clothing)
         order = np.argsort(-(by_id + by_cloth), kind="stable")[:k]
         return [Hit(float(by_id[n] + by_cloth[n]), float(by_id[n]), float(by_cloth[n]),
                     self.paths[n], int(self.pids[n]), np.asarray(self.images[n])) for n in order]
+
+    def _asked(self, text: str, photo: str | Path | None, by: str | None
+               ) -> tuple[np.ndarray, np.ndarray]:
+        """Identity and clothing vector of a query; zeros where it says nothing of that side."""
+        said = halves(text) if text.strip() or photo is None else ("", "")
+        identity, clothing = (embed_texts(self.model, [words], heads)[0] for words, heads in zip(
+            said, (self.model.id_heads, self.model.cloth_heads), strict=True))
+        if photo is None:
+            return identity, clothing
+        seen = open_picture(Path(photo), self.size)[None]
+        of_photo = embed_images(self.model, seen, [0], mirror=self.mirror)
+        gives = PHOTO_GIVES[by or ("identity" if text.strip() else "both")]
+        return (of_photo[0][0] if "identity" in gives else identity,
+                of_photo[1][0] if "clothing" in gives else clothing)
 
     def explain(self, hit: Hit, text: str) -> dict[str, Attribution]:
         """Which word and which patch the two parts of a hit's score come from; λ is not in it."""
@@ -110,27 +127,39 @@ def halves(text: str) -> tuple[str, str]:
     return identity, clothing
 
 
-def search(run_dir: str | Path, text: str, k: int = 10, gallery: str | Path | None = None,
-           cloth_weight: float | None = None) -> list[Hit]:
-    """The `k` pictures that fit a description best.
+def search(run_dir: str | Path, text: str = "", k: int = 10, gallery: str | Path | None = None,
+           cloth_weight: float | None = None, photo: str | Path | None = None,
+           by: str | None = None) -> list[Hit]:
+    """The `k` pictures that fit a description best, or a photo, or both.
 
-    The description is split into what it says of the person and of the clothes; each half is
-    compared with its own vector, and a half that says nothing counts nothing.
+    A description is split into what it says of the person and of the clothes; each half is
+    compared with its own vector, and a half that says nothing counts nothing. A photo takes the
+    place of one half or of both: *this person, wearing a red coat* is a photo and words.
 
     Args:
         run_dir: a trained run.
-        text: one English description.
+        text: one English description; empty where a photo alone asks.
         k: number of hits.
         gallery: a folder of pictures; None takes the run's test people.
         cloth_weight: λ; None takes the run's. 0 asks for the person in any clothes.
+        photo: a picture file.
+        by: what the photo gives, ``identity``, ``clothing`` or ``both``; None takes both without
+            words and identity with them. Words give the rest.
 
     Raises:
-        ReidlabError: an empty description, a gallery without pictures, or a run without text.
+        ReidlabError: neither words nor photo, a gallery without pictures, or a run without text.
     """
     if k < 1:
         raise ReidlabError(f"k must be at least 1; got {k}")
-    halves(text)  # a description of nothing is told before anything is loaded
-    return Searcher(run_dir, gallery).find(text, k, cloth_weight)
+    if by is not None and photo is None:
+        raise ReidlabError(f"by={by} says what a photo gives; name a photo, or leave it out")
+    if by is not None and by not in PHOTO_GIVES:
+        raise ReidlabError(f"by is {by!r:.60}; known: {', '.join(PHOTO_GIVES)}")
+    if photo is None or text.strip():
+        halves(text)  # a description of nothing is told before anything is loaded
+    if photo is not None and (fault := picture_fault(Path(photo))):
+        raise fault
+    return Searcher(run_dir, gallery).find(text, k, cloth_weight, photo, by)
 
 
 def rows_of_people(split: Split, people: int = 4, pictures: int = 12) -> list[list[np.ndarray]]:

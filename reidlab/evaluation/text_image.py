@@ -11,6 +11,7 @@ from reidlab.config import TextImageExperiment
 from reidlab.config.text_image import Scoring
 from reidlab.data.records import Record, Split, TextImageData
 from reidlab.evaluation.chance import chance
+from reidlab.evaluation.composed import composed_table
 from reidlab.evaluation.dependence import dependence, permutation_level
 from reidlab.evaluation.embeddings import Embeddings, embed
 from reidlab.evaluation.probes import probe_matrix
@@ -174,6 +175,7 @@ def text_image_scores(experiment: TextImageExperiment, model, data: TextImageDat
                                        ("test", data.test))},
         "tables": {"val": tables(val, weight), "test": tables(test, weight)},
         "identification": nearest_centroid_accuracy(test),
+        "composed": composed_table(test, weight),
         "probes": probe_matrix(val, test),
         "dependence": _dependence(test),
     }
