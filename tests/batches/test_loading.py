@@ -100,6 +100,7 @@ def test_a_gpu_gets_workers_unasked_and_cpus_do_not(monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("os.cpu_count", lambda: 16)
     assert [workers_here(None, processes) for processes in (1, 2, 4, 16)] == [8, 7, 3, 1]
+    assert workers_here(0) == 0
     monkeypatch.setattr("multiprocessing.get_all_start_methods", lambda: ["spawn"])
     assert workers_here(3) == 0  # such workers would need a copy of all pictures
 

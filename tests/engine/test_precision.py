@@ -13,7 +13,7 @@ from reidlab.errors import ReidlabError
 from reidlab.losses.precision import in_full_precision
 from reidlab.runs.folder import RunFolder
 from reidlab.tasks import load
-from tests.conftest import mini
+from tests.conftest import MATCHING, mini
 from tests.engine.conftest import train_and_stop
 from tests.engine.test_step import prepared
 
@@ -88,7 +88,7 @@ def test_what_is_off_or_impossible_is_not_measured(monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["corrected", "embednet_corrected"])
+@pytest.mark.parametrize("name", ["corrected", "attention", "embednet_corrected"])
 def test_measuring_a_step_changes_nothing_of_the_run(name, tmp_path, cache):
     task, _ = prepared(mini(name), tmp_path)
     before = {k: v.clone() for part in (task.model, task.loss)
@@ -135,4 +135,12 @@ def test_parameters_that_no_step_reaches_are_found(name, expected, tmp_path, cac
     task, _ = prepared(mini(name), tmp_path)
     found = unreached(task, slice(None))
     assert bool(found) == bool(expected)
+    assert all(any(name.startswith(part) for name in found) for part in expected)
     assert all(p.grad is None for p in task.model.parameters())
+
+
+@pytest.mark.slow
+def test_what_is_reached_late_alone_is_found_too(tmp_path, cache):
+    task, _ = prepared(mini(**MATCHING | {"loss__itm_start": 0.5}), tmp_path)
+    found = unreached(task, slice(None))
+    assert found and all(name.startswith(("itm_head", "fusion")) for name in found)
