@@ -13,28 +13,11 @@ from reidlab.engine.optim import build_optimizer, learning_rate
 from reidlab.losses.text_image import TextImageLoss
 from reidlab.tasks import build
 from tests.conftest import MATCHING, mini
-from tests.liveness import assert_alive
+from tests.liveness import IN_BOTH_TASKS, assert_alive
 
 ELSEWHERE = {  # fields whose effect another test shows, or that only other machines have
-    "name": "a label, kept in config.json", "size": "a label, kept in config.json",
-    "data.source": "tests/data/test_layouts.py", "image.pretrained": "tests/encoders/test_vit.py",
+    **IN_BOTH_TASKS, "data.source": "tests/data/test_layouts.py",
     "text.pretrained": "tests/encoders/test_text.py",
-    "training.mixed_precision": "tests/engine/test_precision.py",
-    "training.compile": "compiled on CUDA only",
-    "training.epochs": "tests/engine/test_loop.py",
-    "training.monitor_every": "tests/engine/test_loop.py",
-    "training.backbone_lr": "tests/engine/test_optim.py",
-    "training.layer_decay": "tests/engine/test_optim.py",
-    "training.ema": "tests/engine/test_recipes.py",
-    "training.gradient_checkpointing": "tests/engine/test_recipes.py",
-    "training.micro_batch": "tests/engine/test_recipes.py",
-    "training.workers": "tests/batches/test_loading.py",
-    "training.log_every": "tests/engine/test_step.py",
-    "training.start": "tests/engine/test_start.py",
-    "training.validate_every": "tests/engine/test_loop.py",
-    "training.checkpoint_every": "tests/engine/test_resuming.py",
-    "training.checkpoint_minutes": "tests/engine/test_checkpoint_writer.py",
-    "training.max_grad_norm": "tests/engine/test_loop.py",
     "heads.erasure": "tests/models/test_concept_erasure.py",
     "heads.erasure_kept": "tests/models/test_concept_erasure.py",
     "scoring.cloth_weight": "tests/evaluation/test_studies.py",
