@@ -59,7 +59,7 @@ def test_what_has_an_option_of_its_own_is_not_set_twice(capsys, tmp_path, change
 
 @pytest.mark.parametrize("arguments", [
     [], ["trian"], ["train", "corrected"], ["train", "corrected", "--run"],
-    ["bench", "--rounds", "x"], ["search", "x"], ["data"],
+    ["bench", "--rounds", "x"], ["search"], ["data"],
     ["train", "corrected", "--run", "x", "--what"],
     ["train", "corrected", "--run", "x", "--seed", "1.5"]])
 def test_a_command_that_argparse_refuses_is_one_line_too(capsys, arguments):

@@ -142,7 +142,7 @@ def test_a_size_that_does_not_exist_is_refused_in_one_line(monkeypatch):
     cells = {cell.id: cell.source for cell in nbformat.read(FINAL, as_version=4).cells}
     for name in ("parameters", "imports", "setup"):
         exec(cells[name], known)
-    with pytest.raises(ReidlabError, match="^unknown size 'huge'; known: tiny, small, base$"):
+    with pytest.raises(ReidlabError, match="^unknown size 'huge'; known: tiny, small, base, clip$"):
         exec(cells["people"], known)
 
 

@@ -119,7 +119,8 @@ def halves(text: str) -> tuple[str, str]:
         ReidlabError: it is empty, or says nothing of either.
     """
     if not text.strip():
-        raise ReidlabError("the description is empty; say something of the person or the clothes")
+        raise ReidlabError("the description is empty; say something of the person or the clothes, "
+                           "or name a photo")
     identity, clothing = parse_caption(text)
     if not (identity or clothing):
         raise ReidlabError(f"nothing in {text!r:.80} is known to describe a person or clothes; try "

@@ -74,7 +74,8 @@ def test_the_share_of_training_is_the_one_of_the_last_step(data):
     task.experiment = mini("corrected", loss__weights__words=0.0)
     task.accelerator = SimpleNamespace(unwrap_model=lambda model: SimpleNamespace(
         set_reversal=lambda alpha: False))
-    task.loss = type("Loss", (), {"adversary": None, "__call__": lambda self, *given: {}})()
+    task.loss = type("Loss", (), {"adversary": None, "__call__": lambda self, *given: {
+        "total": torch.zeros(())}})()
     batch = SimpleNamespace(
         image=None, cloth_text=[], id_text=[], negative_text=None, shard=slice(0)
     )
