@@ -6,14 +6,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
+import transformers
 from torch import Tensor, nn
-from transformers import (
-    CLIPTextModelWithProjection,
-    CLIPVisionModelWithProjection,
-    Dinov2Model,
-    Dinov2WithRegistersModel,
-    SiglipVisionModel,
-)
 from transformers.modeling_outputs import BaseModelOutput
 
 from reidlab.config import Image, Text
@@ -47,26 +41,26 @@ class Family(NamedTuple):
     """How encoders of one kind are read.
 
     Attributes:
-        kind: class of the library.
+        kind: name of the library's class, which is read when it is needed: it takes a while.
         pixels: mean and standard deviation of its pictures, in [0, 1], by channel.
         tokens: (model, pictures) → tokens (B, N, D) and attentions; positions are resampled to the
             pictures' size in each pass.
         dropout: its names for dropout.
     """
 
-    kind: Any
+    kind: str
     pixels: tuple[tuple[float, ...], tuple[float, ...]]
     tokens: Callable[..., Any]
     dropout: tuple[str, ...]
 
 
 _DINO = ("hidden_dropout_prob", "attention_probs_dropout_prob")
-_CLIP = Family(CLIPVisionModelWithProjection, OPENAI, _clip_tokens, ("attention_dropout",))
-_SIGLIP = Family(SiglipVisionModel, HALF, _siglip_tokens, ("attention_dropout",))
+_CLIP = Family("CLIPVisionModelWithProjection", OPENAI, _clip_tokens, ("attention_dropout",))
+_SIGLIP = Family("SiglipVisionModel", HALF, _siglip_tokens, ("attention_dropout",))
 FAMILIES = {  # by the model_type of the weights
     "clip": _CLIP, "clip_vision_model": _CLIP, "siglip": _SIGLIP, "siglip_vision_model": _SIGLIP,
-    "dinov2": Family(Dinov2Model, IMAGENET, _dino_tokens, _DINO),
-    "dinov2_with_registers": Family(Dinov2WithRegistersModel, IMAGENET, _dino_tokens, _DINO),
+    "dinov2": Family("Dinov2Model", IMAGENET, _dino_tokens, _DINO),
+    "dinov2_with_registers": Family("Dinov2WithRegistersModel", IMAGENET, _dino_tokens, _DINO),
 }
 CLIP_TEXT = ("clip", "clip_text_model")
 
@@ -90,8 +84,8 @@ class PublishedEncoder(nn.Module):
         where = str(config.pretrained)
         self.family = FAMILIES[str(model_type(where))]
         self.inner = load_pretrained(
-            self.family.kind, where, attn_implementation=attention, dtype=torch.float32,
-            **dict.fromkeys(self.family.dropout, config.dropout))
+            getattr(transformers, self.family.kind), where, attn_implementation=attention,
+            dtype=torch.float32, **dict.fromkeys(self.family.dropout, config.dropout))
         self.config = held = self.inner.config
         refuse_another_shape("image", config, {
             "dim": held.hidden_size, "layers": held.num_hidden_layers,
@@ -140,8 +134,8 @@ class ClipText(nn.Module):
     def __init__(self, config: Text, attention: str):
         super().__init__()
         self.inner = load_pretrained(
-            CLIPTextModelWithProjection, str(config.pretrained), attn_implementation=attention,
-            dtype=torch.float32, attention_dropout=config.dropout)
+            transformers.CLIPTextModelWithProjection, str(config.pretrained),
+            attn_implementation=attention, dtype=torch.float32, attention_dropout=config.dropout)
         self.config = held = self.inner.config
         refuse_another_shape("text", config, {
             "dim": held.hidden_size, "layers": held.num_hidden_layers,

@@ -5,13 +5,15 @@ Shapes: B batch, L tokens, V vocabulary.
 from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+import transformers
 from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 from torch import Tensor
-from transformers import BertTokenizer, CLIPTokenizer
+from transformers import BertTokenizer
 
 from reidlab.encoders.pretrained import load_pretrained, model_type
 from reidlab.encoders.published import CLIP_TEXT
@@ -42,18 +44,18 @@ def train_tokenizer(captions: Sequence[str], words: int = 2000) -> BertTokenizer
     return BertTokenizer(vocab={entry: k for k, entry in enumerate(entries)}, do_lower_case=True)
 
 
-def published_tokenizer(where: str) -> BertTokenizer | CLIPTokenizer:
+def published_tokenizer(where: str) -> Any:
     """The tokenizer beside pretrained weights.
 
     Raises:
         MissingPath: there is none.
     """
     if model_type(where) in CLIP_TEXT:
-        return load_pretrained(CLIPTokenizer, where)
+        return load_pretrained(transformers.CLIPTokenizer, where)
     return load_pretrained(BertTokenizer, where, do_lower_case=True)
 
 
-def read_tokenizer(folder: Path) -> BertTokenizer | CLIPTokenizer:
+def read_tokenizer(folder: Path) -> Any:
     """The tokenizer of a run, from its folder.
 
     Raises:
@@ -61,8 +63,8 @@ def read_tokenizer(folder: Path) -> BertTokenizer | CLIPTokenizer:
     """
     try:
         said = read_json(folder / "tokenizer_config.json").get("tokenizer_class", "")
-        found = (CLIPTokenizer if said.startswith("CLIP") else BertTokenizer).from_pretrained(
-            folder)
+        found = (transformers.CLIPTokenizer if said.startswith("CLIP") else BertTokenizer
+                 ).from_pretrained(folder)
     except Exception as fault:  # a damaged folder fails in many ways inside the library
         raise ReidlabError(f"{folder} holds no tokenizer; the run is incomplete, train it "
                            "again in a new folder") from fault
