@@ -99,8 +99,8 @@ def bench(rounds: int = 7) -> list[dict]:
         ("224 × 112", lambda: [large.draw(k, k, 0) for k in range(50)]))
     found.append({"what": "64 pictures of 224 × 224 for a model that takes 60 ms",
                   "first": "the model alone", "second": "with two workers that read ahead"}
-                 | in_turns(lambda: 0.06, partial(seconds_a_batch, experiment, workers=2),
-                            max(1, rounds // 2)))
+                 | in_turns(lambda: _timed(lambda: time.sleep(0.06)),
+                            partial(seconds_a_batch, experiment, workers=2), max(1, rounds // 2)))
     return found + [{"what": what, "first": first, "second": second}
                     | in_turns(speed_of(first), speed_of(second), max(1, rounds // 2))
                     for what, first, second in WAITING]

@@ -5,8 +5,6 @@ from accelerate.tracking import get_available_trackers
 from reidlab.config import Experiment, flatten
 from reidlab.errors import ReidlabError
 
-PACKAGES = {"tensorboard": "tensorboard", "wandb": "wandb"}
-
 
 def refuse_absent_tracker(name: str | None) -> None:
     """Stop before anything is done where a tracker is not installed.
@@ -16,7 +14,7 @@ def refuse_absent_tracker(name: str | None) -> None:
     """
     if name is not None and name not in {str(kind) for kind in get_available_trackers()}:
         raise ReidlabError(f"--tracker {name} needs a package that is not here: pip install "
-                           f"{PACKAGES.get(name, name)}, or leave the option out; metrics.jsonl "
+                           f"{name}, or leave the option out; metrics.jsonl "
                            "has every number")
 
 

@@ -169,8 +169,7 @@ class CrossModal(nn.Module):
         rows = len(tokens)
         made = self.expansion(gather_modalities(tokens, rows, visible),
                               gather_modalities(modality, rows, visible))
-        own = torch.arange(rows, device=tokens.device)
-        own = self._places(own, visible)
+        own = self._places(torch.arange(rows, device=tokens.device), visible)
         return made._replace(tokens=made.tokens[own], views=made.views[:, own])
 
     @staticmethod
