@@ -7,9 +7,9 @@ from reidlab.evaluation.composed import composed_queries, composed_table
 from reidlab.evaluation.embeddings import Embeddings
 
 
-def worn(pairs):
-    """Vectors of a model that knows both: a direction a person, one an outfit, two pictures."""
-    pairs = [pair for pair in pairs for _ in range(2)]
+def worn(pairs, shots=2):
+    """Vectors of a model that knows both: a direction a person, one an outfit, some pictures."""
+    pairs = [pair for pair in pairs for _ in range(shots)]
     records = [Record(path=f"{k}", pid=p, camid=0, captions=("x",), id_captions=("x",),
                       cloth_captions=("y",), outfit=o) for k, (p, o) in enumerate(pairs)]
     people, outfits = np.eye(9)[[p for p, _ in pairs]], np.eye(9)[[o for _, o in pairs]]
@@ -27,6 +27,9 @@ def test_each_picture_asks_for_its_person_in_the_next_outfit():
     asked = [(int(THREE.pids[p]), int(THREE.outfits[THREE.picture[c]]))
              for p, c in zip(pictures, captions, strict=True)]
     assert asked[::2] == [(0, 1), (0, 0), (1, 2), (1, 1), (2, 0), (2, 2)]
+    three = worn([(0, 5), (0, 3), (0, 8)], shots=1)
+    _, captions = composed_queries(three)
+    assert three.outfits[three.picture[captions]].tolist() == [8, 5, 3]  # by number, round again
 
 
 def test_one_half_alone_cannot_tell_and_both_together_can():
@@ -48,3 +51,12 @@ def test_the_picture_itself_is_no_answer_and_a_person_in_one_outfit_asks_nothing
     assert table["photo"]["queries"] == 4 and table["photo_and_words"]["r1"] == 1.0
     assert composed_table(worn([(0, 0), (1, 1)]), 1.0) == {}
     assert composed_table(worn([(0, -1), (0, -1)]), 1.0) == {}
+    assert composed_table(worn([(0, -1), (0, 1)]), 1.0) == {}  # one unknown, and nothing is said
+
+
+def test_the_picture_itself_would_tie_with_the_right_one_and_photo_and_words_differ():
+    once = worn([(0, 0), (0, 1), (3, 1), (3, 0)], shots=1)
+    table = composed_table(once, 1.0)
+    assert table["photo"]["r1"] == 1.0  # one other picture of the person, and it fits
+    assert table["words"]["r1"] == 0.0  # somebody else wears the same: a tie
+    assert table["photo"]["chance"]["r1"] == pytest.approx(1 / 3)
