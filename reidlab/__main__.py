@@ -152,12 +152,40 @@ def _pretrain(options):
     return made, f"{options.folder} holds the encoders; use them with --set {' '.join(use)}"
 
 
+def _index(options):
+    from reidlab.engine.indexing import index
+    found = index(options.folder, options.pictures, options.out, options.modality, options.store)
+    if not found:  # of several processes, another than the first
+        return found, ""
+    near = "exact search" if found["recall"] == 1 else (
+        f"approximate search, finds {100 * found['recall']:.1f} % of the ten nearest")
+    lines = [f"{options.out}: {found['count']} pictures ({found['embedded']} embedded now, "
+             f"{found['dropped']} dropped, {len(found['broken'])} broken), {near}"]
+    return found, "\n".join(lines + _broken(found))
+
+
+def _embed(options):
+    from reidlab.engine.embedding import embed_folder
+    found = embed_folder(options.folder, options.pictures, options.out, options.modality)
+    lines = [f"{found['count']} vectors of width {found['width']} in {found['file']}"]
+    return found, "\n".join(lines + _broken(found))
+
+
+def _broken(found: dict, most: int = 20) -> list[str]:
+    """What is wrong with pictures that have no vector, a line each."""
+    faults = [f"- {path} {what}" for path, what in found["broken"].items()]
+    more = [f"- and {len(faults) - most} more; --json lists all"] if len(faults) > most else []
+    return [*faults[:most], *more]
+
+
 def _search(options):
     from reidlab.engine.search import search
+    from reidlab.gallery.rows import Only
     from reidlab.plots.people import draw_hits
     text = _printable(options.text)
-    hits = search(options.folder, text, options.k, options.gallery, photo=options.photo,
-                  by=options.by)
+    only = Only(tuple(options.camera), options.since, options.until)
+    hits = search(options.folder, text, options.k, options.gallery, options.weight, options.photo,
+                  options.by, only, options.modality)
     picture = Path(options.draw or Path(options.folder) / "search.png")
     draw_hits(hits, text or Path(options.photo).name, picture)
     lines = ["rank  score     id  cloth  picture"] + [
@@ -219,6 +247,7 @@ def _doctor(options):
 
 
 COMMANDS = {"train": _train, "compare": _compare, "sweep": _sweep, "evaluate": _evaluate,
+            "index": _index, "embed": _embed,
             "search": _search, "describe": _describe, "pretrain": _pretrain, "export": _export,
             "check": _check, "run": _run, "bench": _bench, "doctor": _doctor}
 

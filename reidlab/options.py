@@ -1,11 +1,13 @@
 """What the command line takes: every command, its options, and what a path must be."""
 import argparse
+import datetime
 
+from reidlab.data.records import MODALITIES
 from reidlab.errors import ReidlabError
 from reidlab.files import usable
 
-ABOUT = ("Commands: train, pretrain, compare, sweep, evaluate, search, describe, data, run, bench, "
-         "doctor.")
+ABOUT = ("Commands: train, pretrain, compare, sweep, evaluate, index, search, embed, describe, "
+         "data, run, bench, doctor.")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -63,14 +65,35 @@ def parser() -> argparse.ArgumentParser:
     settings(one)
     one = command("evaluate", "score a trained run and write its report.json")
     path(one, "folder", metavar="RUN")
-    one = command("search", "rank people by a description, a photo, or both")
+    one = command("index", "embed a folder of pictures into a gallery, or bring one up to date")
     path(one, "folder", metavar="RUN")
+    path(one, "pictures", metavar="PICTURES", help="a folder; picture files at any depth")
+    path(one, "--out", dest="out", required=True, metavar="GALLERY", help="folder of the gallery")
+    one.add_argument("--gallery", dest="store", default="local", metavar="milvus:URI",
+                     help="keep the vectors in Milvus: an address, or a file of Milvus Lite")
+    one.add_argument("--modality", choices=MODALITIES, default="visible")
+    one = command("embed", "write the vectors of a folder of pictures into one file")
+    path(one, "folder", metavar="RUN")
+    path(one, "pictures", metavar="PICTURES", help="a folder; picture files at any depth")
+    path(one, "--out", dest="out", required=True, metavar="FILE", help=".npz or .parquet")
+    one.add_argument("--modality", choices=MODALITIES, default="visible")
+    one = command("search", "rank people by a description, a photo, or both")
+    path(one, "folder", metavar="RUN|GALLERY")
     one.add_argument("text", nargs="?", default="")
     path(one, "--photo", help="a picture: the person, the clothes, or both")
     one.add_argument("--by", choices=("identity", "clothing", "both"),
                      help="what the photo gives; words give the rest (default: identity)")
     one.add_argument("-k", type=int, default=10, help="number of hits")
-    path(one, "--gallery", help="a folder of pictures; default: the run's test people")
+    path(one, "--gallery", metavar="PICTURES",
+         help="of a run: a folder of pictures; default: its test people")
+    one.add_argument("--weight", type=float, metavar="LAMBDA",
+                     help="of clothing beside identity; default: the run's, 0: any clothes")
+    one.add_argument("--modality", choices=MODALITIES,
+                     help="of the photo, visible-infrared runs; default: the other one")
+    one.add_argument("--camera", type=int, nargs="+", default=[], help="of a gallery: these alone")
+    one.add_argument("--since", type=_moment, metavar="DATE", help="of a gallery: 2026-01-31, or "
+                     "2026-01-31T08:00; files last written then or later")
+    one.add_argument("--until", type=_moment, metavar="DATE")
     path(one, "--draw", help="picture file to write; default: RUN/search.png")
     one = command("describe", "parts, losses and sources of a design")
     one.add_argument("preset")
@@ -106,6 +129,15 @@ def parser() -> argparse.ArgumentParser:
     settings(one)
     command("doctor", "what is installed, and which path is taken")
     return top
+
+
+def _moment(text: str) -> int:
+    """Seconds since 1970 of a date; a clock without a zone is this machine's."""
+    try:
+        return int(datetime.datetime.fromisoformat(text).timestamp())
+    except (ValueError, OverflowError, OSError) as fault:
+        raise argparse.ArgumentTypeError(
+            f"{text!r:.40} is no date; write 2026-01-31 or 2026-01-31T08:00") from fault
 
 
 def _path(text: str) -> str:

@@ -9,7 +9,7 @@ import reidlab
 ROOT = Path(reidlab.__file__).parent
 ORDER = [  # a module imports only from its own level or from one further up
     {"errors", "places", "tables", "threads", "synthetic"}, {"files"}, {"config"},
-    {"presets", "runs", "data", "plots", "expansion"}, {"batches", "encoders"},
+    {"presets", "runs", "data", "plots", "expansion"}, {"batches", "encoders", "gallery"},
     {"disentangle", "fusion"}, {"models", "losses"}, {"evaluation"}, {"tasks"}, {"engine"},
     {"notebook", "notebook_runner", "notebook_store", "doctor", "widgets"},
     {"beside", "training_speed"}, {"bench", "options"},

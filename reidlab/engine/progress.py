@@ -13,10 +13,10 @@ from tqdm.auto import tqdm as fitting_bar
 from reidlab.runs.folder import RunFolder
 
 
-def progress_bar(name: str, total: int, done: int = 0, off: bool = False):
+def progress_bar(name: str, total: int, done: int = 0, off: bool = False, unit: str = "step"):
     """A tqdm bar over `total` steps, of which `done` are behind it; `off` shows nothing."""
     every = os.environ.get("REIDLAB_PROGRESS")
-    options = {"total": total, "initial": done, "disable": off, "desc": name, "unit": "step",
+    options = {"total": total, "initial": done, "disable": off, "desc": name, "unit": unit,
                "mininterval": float(every or 1.0), "miniters": 1}
     if every:
         return text_bar(**options, file=sys.stdout, ncols=100)

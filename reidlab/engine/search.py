@@ -1,4 +1,6 @@
-"""Describe somebody, get pictures ranked: on a run's own gallery or on any folder."""
+"""Describe somebody, or show a photo: pictures of a run, a folder or a gallery are ranked."""
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,18 +11,23 @@ from reidlab.config.text_image import Scoring
 from reidlab.data.caption_parser import parse_caption
 from reidlab.data.loading import load_split
 from reidlab.data.packing import pack
-from reidlab.data.pictures import open_picture, picture_fault, pictures_in
+from reidlab.data.pictures import PictureFault, open_picture, picture_fault, pictures_in
 from reidlab.data.records import Split
-from reidlab.engine.precision import fastest_device
+from reidlab.engine.embedding import Embedder, refuse_modality
 from reidlab.errors import ReidlabError
 from reidlab.evaluation.attribution import SIDES, Attribution, attribute
-from reidlab.evaluation.embeddings import embed, embed_images, embed_texts
+from reidlab.evaluation.embeddings import embed, embed_texts
 from reidlab.evaluation.text_image import query_outfit_mask
+from reidlab.gallery.folder import GalleryFolder, is_gallery
+from reidlab.gallery.gallery import Found, Gallery, LocalVectors
+from reidlab.gallery.rows import ALL, Only, Row
+from reidlab.gallery.vectors import VectorIndex
 from reidlab.runs.folder import RunFolder
-from reidlab.tasks import load
+from reidlab.tasks import load_data
 
 PHOTO_GIVES = {"identity": ("identity",), "clothing": ("clothing",),
                "both": ("identity", "clothing")}
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -52,63 +59,117 @@ class Searcher:
     """A gallery that was embedded once and can be asked many times.
 
     Args:
-        run_dir: a trained run.
-        gallery: a folder of pictures; None takes the run's test people.
+        place: a trained run, or a gallery that `index` made.
+        pictures: of a run, a folder of pictures to be embedded now; None takes its test people.
+
+    Attributes:
+        gallery: what is searched; paths: of its pictures; cloth_weight: λ of the run.
 
     Raises:
-        ReidlabError: a gallery without pictures, or a run without text.
+        ReidlabError: a gallery without pictures, or made by other weights than the run has now.
     """
 
-    def __init__(self, run_dir: str | Path, gallery: str | Path | None = None):
-        experiment = RunFolder(run_dir).experiment()
-        if experiment.task != TextImageExperiment.task:
-            raise ReidlabError(f"{run_dir} is a {experiment.task} run, which reads no "
-                               "descriptions; search a run of corrected or another text-image "
-                               "design")
-        self.model = load(run_dir, fastest_device())
-        self.cloth_weight = experiment.scoring.cloth_weight
-        self.size = size = (experiment.image.height, experiment.image.width)
-        if gallery is None:
-            split = load_split(experiment.data, size, "test")
-            self.images, self.paths = split.images, [r.path for r in split.records]
-            self.pids = split.pids.tolist()
+    def __init__(self, place: str | Path, pictures: str | Path | None = None):
+        self._images: np.ndarray | None = None
+        self._pids: Sequence[int] | None = None
+        self._folder: Path | None = None
+        if is_gallery(place):
+            if pictures is not None:
+                raise ReidlabError(f"{place} is a gallery, which has its pictures; leave "
+                                   f"{pictures} out, or name a run")
+            held, self.gallery = GalleryFolder(place).open()
+            self._embedder, self._folder = Embedder(held.run, held.modality), Path(held.pictures)
+            if (now := RunFolder(held.run).weights_digest()) != held.weights:
+                raise ReidlabError(f"{place} was made by other weights than {held.run} has now "
+                                   f"({held.weights} then, {now} now); index the pictures into a "
+                                   "new folder")
         else:
-            files = pictures_in(Path(gallery))
-            self.images, self.paths = pack(files, size), [str(f) for f in files]
-            self.pids = [-1] * len(files)
-        self.mirror = experiment.scoring.mirror
-        self._identity, self._cloth, _ = embed_images(
-            self.model, self.images, range(len(self.paths)), mirror=self.mirror)
+            self._embedder = Embedder(place)
+            self.gallery = self._embedded_now(pictures)
+        self.model, self.experiment = self._embedder.model, self._embedder.experiment
+        self.reads_words = self.experiment.task == TextImageExperiment.task
+        self.cloth_weight = self.experiment.scoring.cloth_weight if self.reads_words else 0.0
+        self.paths = [row.path for row in self.gallery.rows]
+
+    def _embedded_now(self, pictures: str | Path | None) -> Gallery:
+        """A gallery in memory, at full precision."""
+        experiment, size = self._embedder.experiment, self._embedder.size
+        if pictures is None:
+            split = (load_split(experiment.data, size, "test")
+                     if experiment.task == TextImageExperiment.task
+                     else load_data(experiment).test.visible)
+            self._images, self._pids = split.images, split.pids.tolist()
+            rows = [Row(record.path, 0, 0, 0, record.camid) for record in split.records]
+        else:
+            files = pictures_in(Path(pictures))
+            self._images, rows = pack(files, size), [Row(str(file), 0, 0, 0) for file in files]
+        vectors = np.concatenate([self._embedder.vectors(self._images[k:k + 256])
+                                  for k in range(0, len(rows), 256)])
+        return Gallery(rows, LocalVectors(VectorIndex.of(vectors), rows))
+
+    def picture(self, number: int) -> np.ndarray:
+        """(H, W, 3) uint8 of a picture of the gallery; grey where its file cannot be read now."""
+        if self._images is not None:
+            return np.asarray(self._images[number])
+        file = Path(self._folder or "") / self.gallery.rows[number].path
+        try:
+            return open_picture(file, self._embedder.size)
+        except PictureFault as fault:
+            log.warning("%s; index the pictures again", fault)
+            return np.full((*self._embedder.size, 3), 128, np.uint8)
 
     def find(self, text: str = "", k: int = 10, cloth_weight: float | None = None,
-             photo: str | Path | None = None, by: str | None = None) -> list[Hit]:
+             photo: str | Path | None = None, by: str | None = None, only: Only = ALL,
+             modality: str | None = None) -> list[Hit]:
         """The `k` pictures that fit best; see `search`."""
-        identity, clothing = self._asked(text, photo, by)
         weight = self.cloth_weight if cloth_weight is None else cloth_weight
-        by_id = self._identity @ identity
-        by_cloth = weight * (self._cloth @ clothing)
-        order = np.argsort(-(by_id + by_cloth), kind="stable")[:k]
-        return [Hit(float(by_id[n] + by_cloth[n]), float(by_id[n]), float(by_cloth[n]),
-                    self.paths[n], int(self.pids[n]), np.asarray(self.images[n])) for n in order]
+        refuse_weight(weight)
+        identity, clothing = self._asked(text, photo, by, modality)
+        query = np.concatenate([identity, weight * clothing])
+        return [self._hit(found, query, len(identity)) for found in
+                self.gallery.search(query, k, only)]
 
-    def _asked(self, text: str, photo: str | Path | None, by: str | None
+    def _hit(self, found: Found, query: np.ndarray, width: int) -> Hit:
+        return Hit(found.score, float(found.vector[:width] @ query[:width]),
+                   float(found.vector[width:] @ query[width:]), found.row.path,
+                   self._pids[found.number] if self._pids is not None else -1,
+                   self.picture(found.number))
+
+    def _asked(self, text: str, photo: str | Path | None, by: str | None, modality: str | None
                ) -> tuple[np.ndarray, np.ndarray]:
         """Identity and clothing vector of a query; zeros where it says nothing of that side."""
+        if not self.reads_words:
+            return self._asked_by_picture(text, photo, by, modality), np.empty(0, np.float32)
+        refuse_modality(self.experiment, modality or "visible")
         said = halves(text) if text.strip() or photo is None else ("", "")
         identity, clothing = (embed_texts(self.model, [words], heads)[0] for words, heads in zip(
             said, (self.model.id_heads, self.model.cloth_heads), strict=True))
         if photo is None:
             return identity, clothing
-        seen = open_picture(Path(photo), self.size)[None]
-        of_photo = embed_images(self.model, seen, [0], mirror=self.mirror)
+        of_photo = np.split(self._of_photo(photo, "visible"), 2)
         gives = PHOTO_GIVES[by or ("identity" if text.strip() else "both")]
-        return (of_photo[0][0] if "identity" in gives else identity,
-                of_photo[1][0] if "clothing" in gives else clothing)
+        return (of_photo[0] if "identity" in gives else identity,
+                of_photo[1] if "clothing" in gives else clothing)
+
+    def _asked_by_picture(self, text: str, photo: str | Path | None, by: str | None,
+                          modality: str | None) -> np.ndarray:
+        """The vector of a photo, by default one of the other modality than the gallery's."""
+        if text.strip() or photo is None or by not in (None, "identity"):
+            raise ReidlabError("a visible-infrared run knows one vector a picture and reads no "
+                               "descriptions; ask by --photo alone, or search a text-image run")
+        other = {"visible": "infrared", "infrared": "visible"}[self._embedder.modality]
+        refuse_modality(self.experiment, modality or other)
+        return self._of_photo(photo, modality or other)
+
+    def _of_photo(self, photo: str | Path, modality: str) -> np.ndarray:
+        return self._embedder.vectors(open_picture(Path(photo), self._embedder.size)[None],
+                                      modality)[0]
 
     def explain(self, hit: Hit, text: str) -> dict[str, Attribution]:
         """Which word and which patch the two parts of a hit's score come from; λ is not in it."""
         said = dict(zip(SIDES, halves(text), strict=True))
-        return {side: attribute(self.model, hit.image, words, side, self.mirror)
+        mirror = self.experiment.scoring.mirror
+        return {side: attribute(self.model, hit.image, words, side, mirror)
                 for side, words in said.items() if words}
 
 
@@ -128,9 +189,20 @@ def halves(text: str) -> tuple[str, str]:
     return identity, clothing
 
 
-def search(run_dir: str | Path, text: str = "", k: int = 10, gallery: str | Path | None = None,
+def refuse_weight(weight: float) -> None:
+    """Stop at a weight of the clothing score that cannot be meant.
+
+    Raises:
+        ReidlabError: below 0, or no number.
+    """
+    if not 0 <= weight < float("inf"):
+        raise ReidlabError(f"the weight of clothing is {weight}; it must be 0 (any clothes) or "
+                           "above")
+
+
+def search(place: str | Path, text: str = "", k: int = 10, gallery: str | Path | None = None,
            cloth_weight: float | None = None, photo: str | Path | None = None,
-           by: str | None = None) -> list[Hit]:
+           by: str | None = None, only: Only = ALL, modality: str | None = None) -> list[Hit]:
     """The `k` pictures that fit a description best, or a photo, or both.
 
     A description is split into what it says of the person and of the clothes; each half is
@@ -138,20 +210,25 @@ def search(run_dir: str | Path, text: str = "", k: int = 10, gallery: str | Path
     place of one half or of both: *this person, wearing a red coat* is a photo and words.
 
     Args:
-        run_dir: a trained run.
+        place: a trained run, or a gallery that `index` made.
         text: one English description; empty where a photo alone asks.
         k: number of hits.
-        gallery: a folder of pictures; None takes the run's test people.
+        gallery: of a run, a folder of pictures; None takes the run's test people.
         cloth_weight: λ; None takes the run's. 0 asks for the person in any clothes.
         photo: a picture file.
         by: what the photo gives, ``identity``, ``clothing`` or ``both``; None takes both without
             words and identity with them. Words give the rest.
+        only: cameras and times that may be found.
+        modality: of the photo, of visible-infrared runs; None takes the other than the gallery's.
 
     Raises:
-        ReidlabError: neither words nor photo, a gallery without pictures, or a run without text.
+        ReidlabError: neither words nor photo, a gallery without pictures, λ below 0, more hits
+            than pictures, or words for a run that reads none.
     """
     if k < 1:
         raise ReidlabError(f"k must be at least 1; got {k}")
+    if cloth_weight is not None:
+        refuse_weight(cloth_weight)
     if by is not None and photo is None:
         raise ReidlabError(f"by={by} says what a photo gives; name a photo, or leave it out")
     if by is not None and by not in PHOTO_GIVES:
@@ -160,7 +237,7 @@ def search(run_dir: str | Path, text: str = "", k: int = 10, gallery: str | Path
         halves(text)  # a description of nothing is told before anything is loaded
     if photo is not None and (fault := picture_fault(Path(photo))):
         raise fault
-    return Searcher(run_dir, gallery).find(text, k, cloth_weight, photo, by)
+    return Searcher(place, gallery).find(text, k, cloth_weight, photo, by, only, modality)
 
 
 def rows_of_people(split: Split, people: int = 4, pictures: int = 12) -> list[list[np.ndarray]]:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from reidlab.config import TextImageExperiment
 from reidlab.data.packing import to_tensor
 from reidlab.data.records import Record, Split
 from reidlab.errors import ReidlabError
@@ -109,6 +110,14 @@ def embed_images(model, images: np.ndarray, chosen, batch_size: int = 256, mirro
                 tokens = (tokens + other[2]) / 2
             found.append((identity, cloth, tokens))
     return tuple(deal.whole(torch.cat(rows)).cpu().numpy() for rows in zip(*found, strict=True))
+
+
+def gallery_vectors(experiment: TextImageExperiment, model, images: np.ndarray,
+                    modality: str = "visible") -> np.ndarray:
+    """(B, 2E) float32 of (B, H, W, 3) uint8 pictures: identity, then clothing."""
+    identity, cloth, _ = embed_images(model, images, range(len(images)),
+                                      mirror=experiment.scoring.mirror)
+    return np.concatenate([identity, cloth], axis=1)
 
 
 def _vectors(model, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -203,28 +203,35 @@ DIRECTIONS = ("infrared_to_visible", "visible_to_infrared")
 
 
 @torch.inference_mode()
+def embed_pictures(model, images: np.ndarray, modality: int, rules: Protocol) -> Tensor:
+    """(B, D) unit-norm test features of (B, H, W, 3) uint8 pictures of one modality, averaged over
+    the images_seen of the protocol, by a model at rest."""
+    device = next(model.parameters()).device
+    with evaluating(model):
+        found = torch.stack([model.encode(image_seen, modality).float() for image_seen in
+                             rules.tta_images(to_tensor(images).to(device), modality)])
+    return F.normalize(found.mean(dim=0), dim=-1)
+
+
+@torch.inference_mode()
 def embed_modalities(model, pair: CrossModalSplit, rules: Protocol, batch_size: int = 128
                ) -> dict[str, np.ndarray]:
-    """``visible`` and ``infrared`` → (N, D) unit-norm test features, averaged over the images_seen
-    of the protocol, by a model at rest."""
-    device = next(model.parameters()).device
-
-    def encode(images: np.ndarray, number: int) -> torch.Tensor:
-        images_seen = rules.tta_images(to_tensor(images).to(device), number)
-        found = torch.stack(
-            [model.encode(image_seen, number).float() for image_seen in images_seen]
-        ).mean(dim=0)
-        return F.normalize(found, dim=-1)
-
+    """``visible`` and ``infrared`` → (N, D) unit-norm test features; see `embed_pictures`."""
     vectors = {}
-    with evaluating(model):
-        for name, number in NUMBERED:
-            images = getattr(pair, name).images
-            deal = Deal(len(images))
-            own = [encode(images[[*deal.own[k:k + batch_size]]], number)
-                   for k in range(0, len(deal.own), batch_size)]
-            vectors[name] = deal.whole(torch.cat(own)).cpu().numpy()
+    for name, number in NUMBERED:
+        images = getattr(pair, name).images
+        deal = Deal(len(images))
+        own = [embed_pictures(model, images[[*deal.own[k:k + batch_size]]], number, rules)
+               for k in range(0, len(deal.own), batch_size)]
+        vectors[name] = deal.whole(torch.cat(own)).cpu().numpy()
     return vectors
+
+
+def gallery_vectors(experiment: VisibleInfraredExperiment, model, images: np.ndarray,
+                    modality: str = "visible") -> np.ndarray:
+    """(B, D) float32 of (B, H, W, 3) uint8 pictures of one modality."""
+    number = dict(NUMBERED)[modality]
+    return embed_pictures(model, images, number, protocol(experiment)).cpu().numpy()
 
 
 def visible_infrared_scores(experiment: VisibleInfraredExperiment, model,

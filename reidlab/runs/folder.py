@@ -11,6 +11,7 @@
     stop             create it, and training stops after its step
 """
 import contextlib
+import hashlib
 import json
 import math
 import os
@@ -175,6 +176,19 @@ class RunFolder:
         """Digest of the data that the run was trained on; None where none was kept."""
         raw = read_json(self.config)
         return raw.get("data") if isinstance(raw, dict) else None
+
+    def weights_digest(self) -> str:
+        """Sixteen hex digits of the best weights: what was made by them can be told from others'.
+
+        Raises:
+            MissingPath: no checkpoint yet.
+        """
+        try:
+            with open(self.best, "rb") as weights:
+                return hashlib.file_digest(weights, "sha256").hexdigest()[:16]
+        except OSError as fault:
+            raise MissingPath(f"no checkpoint {self.best}: {fault.strerror}; train the run first"
+                              ) from fault
 
     def log(self, row: dict) -> None:
         """Append one line in a single write: a kill leaves it whole or absent.

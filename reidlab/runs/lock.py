@@ -60,8 +60,12 @@ def holder(lock: Path) -> Writer | None:
     return found if found.lives else None
 
 
-def take(lock: Path) -> None:
+def take(lock: Path, doing: str = "training") -> None:
     """Name this process in `lock`; taking is itself guarded, so that two never both succeed.
+
+    Args:
+        lock: the file.
+        doing: what its holders do, for the one who is refused.
 
     Raises:
         ReidlabError: another living process holds it, or the folder cannot be written.
@@ -73,8 +77,8 @@ def take(lock: Path) -> None:
             if owner is not None and owner != this_process():
                 where = f" on {owner.host}" if owner.elsewhere else ""
                 fix = (f"; remove {lock} if it does not" if owner.elsewhere else
-                        f" (create {lock.with_name('stop')})")
-                raise ReidlabError(f"process {owner.pid}{where} is training in {lock.parent}; "
+                       f" (create {lock.with_name('stop')})" if doing == "training" else "")
+                raise ReidlabError(f"process {owner.pid}{where} is {doing} in {lock.parent}; "
                                    f"stop it{fix}, or choose another folder")
             if lock.is_dir():
                 raise ReidlabError(f"{lock} is a folder; a run needs that name, remove it")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+import numpy as np
 from accelerate import Accelerator
 from torch import Tensor, nn
 
@@ -133,6 +134,10 @@ class Task:
             or None.
         training: what the training loop asks.
         scores: (experiment, model, data) → the task's part of ``report.json``.
+        vectors: (experiment, model, (B, H, W, 3) uint8, modality) → (B, D) float32, what a gallery
+            keeps of pictures and a photo asks with.
+        parts: names of the equal parts of such a vector.
+        modalities: that such pictures may have.
         table: reports → Markdown.
         columns: title → number of a report, for comparisons.
         sweep: name → number of a report, for sweeps.
@@ -145,6 +150,9 @@ class Task:
     tokenizer: Callable[[Any, Path], Any]
     training: type[TrainingTask]
     scores: Callable[..., dict]
+    vectors: Callable[..., np.ndarray]
+    parts: tuple[str, ...]
+    modalities: tuple[str, ...]
     table: Callable[[list[dict]], str]
     columns: dict[str, Column]
     sweep: dict[str, Column]

@@ -17,7 +17,7 @@ from reidlab.disentangle.reversal import alpha_ramp
 from reidlab.encoders.tokens import read_tokenizer, train_tokenizer
 from reidlab.evaluation import summary
 from reidlab.evaluation.dependence import dependence
-from reidlab.evaluation.embeddings import embed, embed_images, embed_texts
+from reidlab.evaluation.embeddings import embed, embed_images, embed_texts, gallery_vectors
 from reidlab.evaluation.ranking import retrieval_metrics
 from reidlab.evaluation.text_image import (
     score_same_clothes,
@@ -218,6 +218,9 @@ TASK = Task(
     tokenizer=_tokenizer,
     training=TextImageTraining,
     scores=text_image_scores,
+    vectors=gallery_vectors,
+    parts=("identity", "clothing"),
+    modalities=("visible",),
     table=summary.text_image,
     columns={
         "R1 text → image": Column(

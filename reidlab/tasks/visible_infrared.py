@@ -10,10 +10,11 @@ from reidlab.batches.visible_infrared import VisibleInfraredBatch, VisibleInfrar
 from reidlab.config import VisibleInfraredExperiment
 from reidlab.data.loading import load_visible_infrared
 from reidlab.data.packing import to_tensor
-from reidlab.data.records import VisibleInfraredData
+from reidlab.data.records import MODALITIES, VisibleInfraredData
 from reidlab.evaluation import summary
 from reidlab.evaluation.visible_infrared import (
     embed_modalities,
+    gallery_vectors,
     protocol,
     score_trials,
     visible_infrared_scores,
@@ -118,6 +119,9 @@ TASK = Task(
     tokenizer=_no_tokenizer,
     training=VisibleInfraredTraining,
     scores=visible_infrared_scores,
+    vectors=gallery_vectors,
+    parts=("vector",),
+    modalities=MODALITIES,
     table=summary.visible_infrared,
     columns={
         "R1 infrared → visible": Column((*TEST, "r1"), "%", "R1 infrared → visible (%)", "good"),

@@ -1,5 +1,4 @@
 """What may ask: words, a photo, or a photo with words."""
-import numpy as np
 import pytest
 from PIL import Image
 
@@ -19,7 +18,7 @@ def searcher(run):
 def photo(searcher, tmp_path_factory):
     """The first picture of the gallery, as a file."""
     file = tmp_path_factory.mktemp("photo") / "somebody.png"
-    Image.fromarray(np.asarray(searcher.images[0])).save(file)
+    Image.fromarray(searcher.picture(0)).save(file)
     return file
 
 
