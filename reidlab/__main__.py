@@ -123,9 +123,12 @@ def _sweep(options):
 
 
 def _evaluate(options):
-    from reidlab.engine.evaluate import evaluate
-    report = evaluate(options.folder)
-    return report, _table(report)
+    from reidlab.engine.evaluate import evaluate, evaluate_elsewhere
+    if options.data is None:
+        report = evaluate(options.folder)
+        return report, _table(report)
+    report, file = evaluate_elsewhere(options.folder, options.data)
+    return report, f"{_table(report)}\n\nkept in {file}; the run's own report is as it was"
 
 
 def _table(report: dict) -> str:
@@ -197,7 +200,7 @@ def _search(options):
 
 def _check(options):
     from reidlab.data.checking import check, markdown
-    found = check(options.layout, Path(options.folder))
+    found = check(options.layout, Path(options.folder), options.trial)
     found["failed"] = sum(p["fatal"] for p in found["problems"])
     return found, markdown(found)
 
@@ -214,6 +217,14 @@ def _export(options):
     return {"folder": options.folder, "pictures": count}, (
         f"{count} pictures in {options.folder}; train on them with --data "
         f"{options.layout}:{options.folder}")
+
+
+def _template(options):
+    from reidlab.data.own_folder import LIST, template
+    count = template(Path(options.folder))
+    return {"folder": options.folder, "pictures": count}, (
+        f"{count} lines in {options.folder}/{LIST}; look at the people, then reidlab data check "
+        f"{options.folder} --layout folder")
 
 
 def _run(options):
@@ -249,7 +260,7 @@ def _doctor(options):
 COMMANDS = {"train": _train, "compare": _compare, "sweep": _sweep, "evaluate": _evaluate,
             "index": _index, "embed": _embed,
             "search": _search, "describe": _describe, "pretrain": _pretrain, "export": _export,
-            "check": _check, "run": _run, "bench": _bench, "doctor": _doctor}
+            "check": _check, "template": _template, "run": _run, "bench": _bench, "doctor": _doctor}
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("-v", "--verbose", action="store_true", help="say which paths are taken")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    layouts = "cuhk-pedes, icfg-pedes, rstpreid, sysu-mm01, regdb or llcm"
+    layouts = "cuhk-pedes, icfg-pedes, rstpreid, prcc, ltcc, sysu-mm01, regdb, llcm or folder"
 
     def command(name: str, about: str, within=commands) -> argparse.ArgumentParser:
         found = within.add_parser(name, help=about, description=about)
@@ -65,6 +65,7 @@ def parser() -> argparse.ArgumentParser:
     settings(one)
     one = command("evaluate", "score a trained run and write its report.json")
     path(one, "folder", metavar="RUN")
+    one.add_argument("--data", help="score it on other data, LAYOUT:DIR; the run's report stays")
     one = command("index", "embed a folder of pictures into a gallery, or bring one up to date")
     path(one, "folder", metavar="RUN")
     path(one, "pictures", metavar="PICTURES", help="a folder; picture files at any depth")
@@ -119,6 +120,9 @@ def parser() -> argparse.ArgumentParser:
                   actions)
     path(one, "folder", metavar="DIR")
     one.add_argument("--layout", default="cuhk-pedes", help=layouts)
+    one.add_argument("--trial", type=int, default=1, help="of regdb: which of its ten splits")
+    one = command("template", "write people.jsonl for a folder of your own pictures", actions)
+    path(one, "folder", metavar="DIR")
     one = command("run", "execute notebooks from a clean kernel and show their progress")
     path(one, "notebooks", nargs="+", metavar="NOTEBOOK")
     one.add_argument("--store", action="store_true", help="keep the outputs in the files")

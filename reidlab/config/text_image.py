@@ -12,7 +12,7 @@ MERGED_WIDTH = 256  # of the merged split's identity vectors, as note 000 has it
 class Data:
     """Which people, and how their pictures are brought to a batch."""
 
-    source: str = "synthetic"            # synthetic, or cuhk-pedes:DIR
+    source: str = "synthetic"            # synthetic, or cuhk-pedes:DIR, prcc:DIR, folder:DIR …
     seed: int = limited(0, 0, 2**31)  # of the synthetic world
     people: int = limited(1000, 2, 1_000_000)  # synthetic training people
     # synthetic people that choose the checkpoint and fit the probes
@@ -136,6 +136,7 @@ class Weights:
     # both sides at once: the sum of scores that retrieval uses
     summed_score: float = limited(0.0, 0, 1e6)
     id_image: float = limited(0.0, 0, 1e6)  # identity: pictures of one person in different outfits
+    cloth_image: float = limited(0.0, 0, 1e6)  # clothing: pictures of one outfit
     words: float = limited(0.0, 0, 1e6)  # dependence of each vector on the other side's words
     fine_grained: float = limited(0.0, 0, 1e6)  # words against patches
     # does this text fit this picture, from the tokens of both

@@ -17,6 +17,9 @@ class Data:
     test_people: int = limited(200, 2, 1_000_000)  # synthetic people that are scored once
     images_per_outfit: int = limited(4, 1, 100)  # pictures of a synthetic person in each modality
     trial: int = limited(1, 1, 10)  # regdb: which of its ten splits
+    # sysu-mm01: train on the val people, too, as published scores do; val then chooses among
+    # checkpoints by people that were trained on
+    train_on_val: bool = False
     images_per_person: int = limited(4, 1, 1024)  # K: of one person in a batch, in each modality
     labelled_fraction: float = limited(1.0, 0, 1)  # share of training people whose names are known
     # share of training in which a pair is one shot, synthetic only

@@ -1,35 +1,21 @@
 """Look a folder of a public layout through before hours are spent on it."""
 import os
 from collections import Counter, defaultdict
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from reidlab.data import text_image, visible_infrared
+from reidlab.data.checking_people import check_people
+from reidlab.data.clothes_changing import CLOTHES_LAYOUTS
 from reidlab.data.halves import lost_halves
 from reidlab.data.pictures import picture_fault
+from reidlab.data.problems import Problem, in_two_splits, refusal
 from reidlab.data.records import MODALITIES
 from reidlab.data.side_file import SIDE_FILE, read_side_file
 from reidlab.data.text_image import Layout, layout, read_rows, row_fault
 from reidlab.data.visible_infrared import ByModality, infrared_layout
 from reidlab.errors import ReidlabError
 from reidlab.tables import grid
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One thing that is wrong.
-
-    Attributes:
-        where: file and record.
-        what: got and expected.
-        fix: what to do.
-        fatal: training would refuse the folder; else it would run on doubtful data.
-    """
-
-    where: str
-    what: str
-    fix: str
-    fatal: bool = True
 
 
 def check(name: str, folder: Path, trial: int = 1) -> dict:
@@ -51,6 +37,8 @@ def check(name: str, folder: Path, trial: int = 1) -> dict:
     """
     if name in visible_infrared.INFRARED_LAYOUTS:
         return _visible_infrared(name, folder, trial)
+    if name in (*CLOTHES_LAYOUTS, "folder"):
+        return check_people(name, folder)
     return _text_image(name, folder)
 
 
@@ -88,12 +76,6 @@ def _text_image(name: str, folder: Path) -> dict:
     problems += _pictures(known, folder, sound) + _captions(sound)
     return {"layout": known.title, "annotation": str(annotation),
             "counts": _counts(known, sound), "problems": [asdict(p) for p in problems]}
-
-
-def refusal(where: str, fault: ReidlabError) -> Problem:
-    """What a reader refuses, as a problem; its message ends in the fix."""
-    what, _, fix = str(fault).rpartition("; ")
-    return Problem(where, what, fix) if what else Problem(where, fix, "training would refuse it")
 
 
 def _as_read(name: str, folder: Path, where: str) -> list[Problem]:
@@ -139,13 +121,6 @@ def _records(known: Layout, sound: list) -> list[Problem]:
         first.setdefault(path, where)
         splits[row["id"]].add(known.split_of(row))
     return problems + in_two_splits(splits)
-
-
-def in_two_splits(splits: dict[int, set[str]]) -> list[Problem]:
-    """Person → splits they are in; one problem for each who is in more than one."""
-    return [Problem(f"person {pid}", f"is in {' and '.join(sorted(names))}",
-                    "keep each person in one split")
-            for pid, names in sorted(splits.items()) if len(names) > 1]
 
 
 def _captions(sound: list) -> list[Problem]:

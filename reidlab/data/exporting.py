@@ -2,9 +2,10 @@
 from pathlib import Path
 
 from reidlab.config.text_image import Data
-from reidlab.data import text_image, visible_infrared
+from reidlab.data import clothes_changing, own_folder, text_image, visible_infrared
+from reidlab.data.clothes_changing import CLOTHES_LAYOUTS
 from reidlab.data.loading import synthetic_text_image, synthetic_visible_infrared
-from reidlab.data.text_image import LAYOUTS
+from reidlab.data.sources import TEXT_IMAGE, TITLES
 from reidlab.data.visible_infrared import INFRARED_LAYOUTS
 from reidlab.errors import ReidlabError
 
@@ -17,12 +18,12 @@ def export_synthetic(folder: Path, name: str, size: tuple[int, int], people: int
 
     Args:
         folder: to be made.
-        name: a key of ``LAYOUTS`` or ``INFRARED_LAYOUTS``.
+        name: a public layout, or ``folder`` for one with ``people.jsonl``.
         size: (height, width) in pixels.
         people: training people; held_out: people in val and in test each.
         shots: pictures of a person in each outfit, or in each modality.
         seed: of the world.
-        suffix: ``.png`` or ``.jpg``; visible-infrared layouts have a format of their own.
+        suffix: ``.png`` or ``.jpg``; layouts of pictures alone have a format of their own.
 
     Returns:
         Pictures written.
@@ -38,13 +39,17 @@ def export_synthetic(folder: Path, name: str, size: tuple[int, int], people: int
                                 ("shots", shots, 1), ("seed", seed, 0)):
         if count < least:
             raise ReidlabError(f"{title}: {count}; at least {least} needed")
-    if name in LAYOUTS:
+    if name in TEXT_IMAGE:
         data = Data(seed=seed, people=people, val_people=held_out, test_people=held_out,
                     images_per_outfit=shots)
-        return text_image.export(synthetic_text_image(data, size), folder, name, suffix)
+        drawn = synthetic_text_image(data, size)
+        if name == "folder":
+            return own_folder.export(drawn, folder, suffix)
+        if name in CLOTHES_LAYOUTS:
+            return clothes_changing.export(drawn, folder, name)
+        return text_image.export(drawn, folder, name, suffix)
     if name not in INFRARED_LAYOUTS:
-        raise ReidlabError(f"unknown layout {name!r}; known: "
-                           f"{', '.join((*LAYOUTS, *INFRARED_LAYOUTS))}")
+        raise ReidlabError(f"unknown layout {name!r}; known: {', '.join(TITLES)}")
     counts = {"train": people, "val": held_out, "test": held_out}
     return visible_infrared.export(
         {

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from reidlab.config.text_image import Data
 from reidlab.config.visible_infrared import Data as InfraredData
-from reidlab.data import text_image, visible_infrared
+from reidlab.data import clothes_changing, own_folder, text_image, visible_infrared
+from reidlab.data.clothes_changing import CLOTHES_LAYOUTS
 from reidlab.data.packing import PACKING, SyntheticImages, cache_path, pack, pack_synthetic
 from reidlab.data.records import (
     CrossModalSplit,
@@ -17,9 +18,7 @@ from reidlab.data.records import (
     TextImageData,
     VisibleInfraredData,
 )
-from reidlab.data.sources import absolute_source, source_of
-from reidlab.data.text_image import LAYOUTS
-from reidlab.data.visible_infrared import INFRARED_LAYOUTS
+from reidlab.data.sources import TEXT_IMAGE, VISIBLE_INFRARED, absolute_source, source_of
 from reidlab.errors import ReidlabError
 from reidlab.files import write_whole
 from reidlab.synthetic.world import World
@@ -71,8 +70,22 @@ def _packed(images: Path, records: list[Record], size: tuple[int, int]) -> Split
 
 def _read(data: Data) -> tuple[Path, dict[str, list[Record]]]:
     """Folder of the pictures, and the records of each split, of ``LAYOUT:DIR``."""
-    name, folder = source_of(data.source, LAYOUTS)
+    name, folder = source_of(data.source, TEXT_IMAGE)
+    if name == "folder":
+        return folder, own_folder.read(folder)
+    if name in CLOTHES_LAYOUTS:
+        return folder, clothes_changing.read(name, folder)
     return text_image.read(name, folder)
+
+
+def says_anything(data: Data) -> bool:
+    """Whether a source has captions; its lists are read, its pictures are not.
+
+    Raises:
+        ReidlabError: as `load_text_image`.
+    """
+    return data.source == "synthetic" or any(
+        any(record.captions) for records in _read(data)[1].values() for record in records)
 
 
 def synthetic_text_image(data: Data, size: tuple[int, int]) -> TextImageData:
@@ -181,8 +194,15 @@ def load_visible_infrared(data: InfraredData, size: tuple[int, int]) -> VisibleI
         return VisibleInfraredData(source="synthetic", **{
             name: synthetic_visible_infrared(data.seed, size, name, count, data.images_per_outfit)
             for name, count in counts.items()})
-    name, folder = source_of(data.source, INFRARED_LAYOUTS)
-    found = visible_infrared.read(name, folder, data.trial)
+    name, folder = source_of(data.source, VISIBLE_INFRARED)
+    if data.train_on_val and name != "sysu-mm01":
+        raise ReidlabError(f"data.train_on_val is of sysu-mm01, whose published scores have it; "
+                           f"{name} has no val people of its own: set it to false")
+    found = (own_folder.read_both(folder) if name == "folder"
+             else visible_infrared.read(name, folder, data.trial))
+    if data.train_on_val:
+        (visible, infrared), more = found["train"], found["val"]
+        found["train"] = (visible + more[0], infrared + more[1])
     return VisibleInfraredData(source=data.source, **{
         split: CrossModalSplit(*(Split(records, pack([folder / r.path for r in records], size))
                       for records in splits)) for split, splits in found.items()})

@@ -21,6 +21,7 @@ class Record:
         outfit: number of the outfit; -1 when unknown.
         factors: known factors of a synthetic picture, else empty.
         facts: factors that each caption states, in the order of `captions`; else empty.
+        role: ``query`` or ``gallery`` where a data set divides its test pictures; else empty.
     """
 
     path: str
@@ -32,6 +33,7 @@ class Record:
     outfit: int = -1
     factors: dict = field(default_factory=dict)
     facts: tuple[dict, ...] = ()
+    role: str = ""
 
 
 @dataclass(frozen=True)

@@ -2,15 +2,20 @@
 from collections.abc import Collection
 from pathlib import Path
 
+from reidlab.data.clothes_changing import CLOTHES_LAYOUTS
 from reidlab.data.folders import require_folder, resolved
-from reidlab.data.text_image import LAYOUTS, Layout
-from reidlab.data.visible_infrared import INFRARED_LAYOUTS, InfraredLayout
+from reidlab.data.text_image import LAYOUTS
+from reidlab.data.visible_infrared import INFRARED_LAYOUTS
 from reidlab.errors import ReidlabError
 
-ALL: dict[str, Layout | InfraredLayout] = {**LAYOUTS, **INFRARED_LAYOUTS}
+TITLES = {name: known.title for name, known in (
+    *LAYOUTS.items(), *INFRARED_LAYOUTS.items(), *CLOTHES_LAYOUTS.items())} | {
+    "folder": "your pictures"}
+TEXT_IMAGE = (*LAYOUTS, *CLOTHES_LAYOUTS, "folder")        # that each task reads
+VISIBLE_INFRARED = (*INFRARED_LAYOUTS, "folder")
 
 
-def source_of(text: str, layouts: Collection[str] = ALL) -> tuple[str, Path]:
+def source_of(text: str, layouts: Collection[str] = tuple(TITLES)) -> tuple[str, Path]:
     """Layout and folder of data on disk; the folder from the root.
 
     Args:
@@ -21,7 +26,7 @@ def source_of(text: str, layouts: Collection[str] = ALL) -> tuple[str, Path]:
         ReidlabError: no such layout, or no DIR; MissingPath: no such folder.
     """
     name, place = _parted(text, layouts)
-    require_folder(place, ALL[name].title, name)
+    require_folder(place, TITLES[name], name)
     return name, place
 
 
@@ -35,7 +40,7 @@ def absolute_source(text: str) -> str:
     """
     if text == "synthetic":
         return text
-    name, folder = _parted(text, ALL)
+    name, folder = _parted(text, TITLES)
     return f"{name}:{folder}"
 
 

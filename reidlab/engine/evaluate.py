@@ -1,7 +1,11 @@
 """Score a trained run once on its test people and write the report."""
 from pathlib import Path
+from typing import Any
 
+from reidlab.config import Experiment
+from reidlab.config.changes import change
 from reidlab.data.fingerprint import fingerprint
+from reidlab.data.loading import with_absolute_source
 from reidlab.engine.precision import fastest_device
 from reidlab.errors import ReidlabError
 from reidlab.files import write_json
@@ -26,7 +30,6 @@ def evaluate(run_dir: str | Path, data=None) -> dict:
     """
     run = RunFolder(run_dir)
     experiment, model = run.experiment(), load(run_dir, fastest_device())
-    task = TASKS[experiment.task]
     data = data or load_data(experiment)
     trained_on, found = run.fingerprint(), fingerprint(data)
     if trained_on not in (None, found):
@@ -34,13 +37,43 @@ def evaluate(run_dir: str | Path, data=None) -> dict:
             f"{run.path} was trained on other data than {experiment.data.source} holds now "
             f"(fingerprint {trained_on} then, {found} now); its report was left as it is: restore "
             "the data, or train on these in a new folder")
-    report = {
-        "preset": experiment.name, "task": experiment.task, "size": experiment.size,
-        "seed": experiment.seed, "data": experiment.data.source, "fingerprint": found,
-        **task.scores(experiment, model, data),
-        "parameters": sum(p.numel() for p in model.parameters()), **provenance()}
+    report = _report(experiment, model, data, found)
     write_json(run.report, report)
     return report
+
+
+def evaluate_elsewhere(run_dir: str | Path, source: str) -> tuple[dict, Path]:
+    """Scores of a run on data that it was not trained on; the run's own report stays.
+
+    Args:
+        run_dir: a trained run.
+        source: ``LAYOUT:DIR``, or ``synthetic``; what else the run's data fields say holds.
+
+    Returns:
+        The report, as of `evaluate` with ``trained_on``, and the file that keeps it:
+        ``reports/LAYOUT-DIGEST.json`` in the run's folder.
+
+    Raises:
+        ReidlabError: no trained run, unknown data, or data of the other task.
+    """
+    run = RunFolder(run_dir)
+    trained = run.experiment()
+    experiment = with_absolute_source(change(trained, {"data.source": source}))
+    data = load_data(experiment)
+    report = _report(experiment, load(run_dir, fastest_device()), data, fingerprint(data)) | {
+        "trained_on": trained.data.source}
+    layout = experiment.data.source.partition(":")[0]
+    file = run.path / "reports" / f"{layout}-{report['fingerprint'][:8]}.json"
+    write_json(file, report)
+    return report, file
+
+
+def _report(experiment: Experiment, model: Any, data, found: str) -> dict:
+    return {
+        "preset": experiment.name, "task": experiment.task, "size": experiment.size,
+        "seed": experiment.seed, "data": experiment.data.source, "fingerprint": found,
+        **TASKS[experiment.task].scores(experiment, model, data),
+        "parameters": sum(p.numel() for p in model.parameters()), **provenance()}
 
 
 def markdown(reports: list[dict]) -> str:

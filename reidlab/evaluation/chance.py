@@ -9,7 +9,7 @@ import numpy as np
 
 from reidlab.evaluation.ranking import nothing_to_score, shown_items
 
-FIRST = (1, 5, 10)  # the k of R@k
+FIRST = (1, 5, 10, 20)  # the k of R@k
 
 
 def chance(query_ids, gallery_ids, ignore=None, people_once: bool = False) -> dict[str, float]:

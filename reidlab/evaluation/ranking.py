@@ -7,7 +7,7 @@ import numpy as np
 from reidlab.errors import ReidlabError
 
 BLOCK = 1 << 23  # similarities looked at together; bounds memory
-SCORES = ("r1", "r5", "r10", "map", "minp")
+SCORES = ("r1", "r5", "r10", "r20", "map", "minp")
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class RetrievalMetrics:
     """Retrieval scores in [0, 1], means over the counted queries.
 
     Attributes:
-        r1, r5, r10: share of queries with a match among the first 1, 5, 10.
+        r1, r5, r10, r20: share of queries with a match among the first 1, 5, 10, 20.
         map: mean over queries of the mean precision at its matches.
         minp: mean over queries of matches / rank of the last match.
         queries: counted queries; skipped: queries without any match in the gallery.
@@ -28,6 +28,7 @@ class RetrievalMetrics:
     r1: float
     r5: float
     r10: float
+    r20: float
     map: float
     minp: float
     queries: int
@@ -76,11 +77,12 @@ def retrieval_metrics(similarity, query_ids, gallery_ids, ignore=None) -> Retrie
     if not sum(len(part[0]) for part in parts):
         raise nothing_to_score()
     first, precision, inverse = (np.concatenate(p) for p in zip(*parts, strict=True))
-    r1, r5, r10 = (float((first <= k).mean()) for k in (1, 5, 10))
+    r1, r5, r10, r20 = (float((first <= k).mean()) for k in (1, 5, 10, 20))
     return RetrievalMetrics(
         r1,
         r5,
         r10,
+        r20,
         float(precision.mean()),
         float(inverse.mean()),
         len(first),

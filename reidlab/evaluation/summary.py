@@ -22,7 +22,10 @@ def text_image(reports: list[dict], split: str = "test") -> str:
     Returns:
         Markdown; percentages, except the probe matrix, which is balanced accuracy above chance.
     """
-    lines = [retrieval(reports, split)]
+    lines = [retrieval(reports, split)] if any(r["tables"][split] for r in reports) else []
+    if any(r["data"] != "synthetic" and r.get("outfits", {}).get(split) for r in reports) or (
+            not lines):
+        lines.append(outfits(reports, split))
     if all(r.get("probes") for r in reports):
         lines.append(probes(reports))
     return "\n\n".join(lines)
@@ -74,6 +77,31 @@ def retrieval(reports: list[dict], split: str = "test") -> str:
                          str(found["gallery"]), f"{100 * found['chance']['r1']:.1f}",
                          _percent(ceiling)])
     return grid(head, rows)
+
+
+OUTFITS = (("general", "image → image"), ("same_clothes", "image → image, same clothes"),
+           ("clothes_changing", "image → image, clothes-changing"),
+           ("same_clothes_single_shot", "same clothes, single shot"),
+           ("clothes_changing_single_shot", "clothes-changing, single shot"))
+
+
+def outfits(reports: list[dict], split: str = "test") -> str:
+    """One row a kind of query by picture and design, and under the table the protocols."""
+    head = ["query → gallery", "design", *(name for name, _ in SCORES), "queries", "skipped",
+            "gallery", "chance R1"]
+    rows: list[list[str]] = []
+    protocols: dict[str, None] = {}
+    for kind, title in OUTFITS:
+        for report in reports:
+            if found := report.get("outfits", {}).get(split, {}).get(kind):
+                rows.append([title, name_of(report),
+                             *(f"{100 * found[key]:.1f}" for _, key in SCORES),
+                             str(found["queries"]), str(found["skipped"]), str(found["gallery"]),
+                             f"{100 * found['chance']['r1']:.1f}"])
+                protocols[found["protocol"]] = None
+    if not rows:
+        return "No outfits are known: nobody can be asked for in the same or in other clothes."
+    return grid(head, rows) + "\n\nProtocols: " + " | ".join(protocols) + "."
 
 
 def visible_infrared(reports: list[dict], split: str = "test") -> str:

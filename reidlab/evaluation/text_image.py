@@ -11,6 +11,7 @@ from reidlab.config import TextImageExperiment
 from reidlab.config.text_image import Scoring
 from reidlab.data.records import Record, Split, TextImageData
 from reidlab.evaluation.chance import chance
+from reidlab.evaluation.clothes_changing import outfit_tables
 from reidlab.evaluation.composed import composed_table
 from reidlab.evaluation.dependence import dependence, permutation_level
 from reidlab.evaluation.embeddings import Embeddings, embed
@@ -30,6 +31,11 @@ def query_outfit_mask(records: list[Record]) -> np.ndarray:
     first: dict[int, int] = {}
     return np.array([r.outfit < 0 or first.setdefault(r.pid, r.outfit) == r.outfit
                      for r in records])
+
+
+def says_anything(records: list[Record]) -> bool:
+    """Whether any picture has a caption."""
+    return any(any(r.captions) for r in records)
 
 
 def score_same_clothes(found: Embeddings, cloth_weight: float) -> dict:
@@ -162,6 +168,7 @@ def text_image_scores(experiment: TextImageExperiment, model, data: TextImageDat
     """
     mirror, weight = experiment.scoring.mirror, experiment.scoring.cloth_weight
     val, test = (embed(model, split, mirror=mirror) for split in (data.val, data.test))
+    said = says_anything(data.test.records)
     found: dict[str, Any] = {
         "protocol": {
             "score": f"cos(id) + {weight:g} * cos(cloth)", "similarity": "float32 cosine",
@@ -169,17 +176,23 @@ def text_image_scores(experiment: TextImageExperiment, model, data: TextImageDat
             "ties": "a tied non-match counts first", "checkpoint": "best mAP on val",
             "same_clothes": "query: id and cloth caption; gallery: one outfit a person",
             "clothes_changing": "query: id caption or picture; gallery: the person's other outfits",
-            "probes": "fitted on val people, judged on test people"},
+            "probes": "fitted on val people, judged on test people"} if said else {
+                "similarity": "float32 cosine of identity vectors",
+                "pictures": "averaged with their mirror images" if mirror else "as they are",
+                "ties": "a tied non-match counts first", "checkpoint": "best mAP on val"},
         "counts": {name: {"people": len(set(split.pids.tolist())), "pictures": len(split.records)}
                    for name, split in (("train", data.train), ("val", data.val),
                                        ("test", data.test))},
-        "tables": {"val": tables(val, weight), "test": tables(test, weight)},
+        "tables": {"val": tables(val, weight), "test": tables(test, weight)} if said else {
+            "val": {}, "test": {}},
+        "outfits": {"val": outfit_tables(val, data.source),
+                    "test": outfit_tables(test, data.source)},
         "identification": nearest_centroid_accuracy(test),
-        "composed": composed_table(test, weight),
+        "composed": composed_table(test, weight) if said else {},
         "probes": probe_matrix(val, test),
         "dependence": _dependence(test),
     }
-    if model.itm_head is not None:
+    if model.itm_head is not None and said:
         for name, embedded, split in (("val", val, data.val), ("test", test, data.test)):
             table = found["tables"][name]
             table["same_clothes_reranked"] = _reranked(model, embedded, split, experiment.scoring)

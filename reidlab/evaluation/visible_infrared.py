@@ -17,7 +17,7 @@ from reidlab.data.records import CrossModalSplit, Record, VisibleInfraredData
 from reidlab.encoders.dual_vit import INFRARED, VISIBLE
 from reidlab.errors import ReidlabError
 from reidlab.evaluation.chance import chance
-from reidlab.evaluation.ranking import retrieval_metrics
+from reidlab.evaluation.ranking import SCORES, retrieval_metrics
 from reidlab.evaluation.reranking import reciprocal_similarity
 from reidlab.losses.metric import modality_gap
 from reidlab.losses.orthogonality import between_views
@@ -144,7 +144,7 @@ def score(similarity: np.ndarray, queries: list[Record], gallery: list[Record], 
         similarity: (Q, G), larger is more alike.
 
     Returns:
-        As `RetrievalMetrics`; with `people_once`, ``r1 r5 r10`` are over people.
+        As `RetrievalMetrics`; with `people_once`, R@k are over people.
 
     Raises:
         ReidlabError: as `retrieval_metrics`.
@@ -160,7 +160,7 @@ def score(similarity: np.ndarray, queries: list[Record], gallery: list[Record], 
     best = np.maximum.reduceat(seen[:, order], first, axis=1)  # (Q, P) best picture of each
     hidden = np.logical_and.reduceat(ignore[:, order], first, axis=1)
     once = retrieval_metrics(best, asked, people, hidden).to_dict()
-    return report | {name: once[name] for name in ("r1", "r5", "r10")}
+    return report | {name: once[name] for name in SCORES if name.startswith("r")}
 
 
 def score_trials(features: dict[str, np.ndarray], records: dict[str, list[Record]],
@@ -192,7 +192,7 @@ def score_trials(features: dict[str, np.ndarray], records: dict[str, list[Record
             who, whom = (np.array([r.pid for r in rows]) for rows in (asking, shown))
             by_chance = chance(who, whom, rules.ignored(asking, shown), rules.people_once)
     means = {name: float(np.mean([r[name] for r in reports]))
-             for name in ("r1", "r5", "r10", "map", "minp")}
+             for name in SCORES}
     return means | {"queries": reports[0]["queries"], "skipped": reports[0]["skipped"],
                     "gallery": reports[0]["gallery"], "chance": by_chance,
                     "protocol": asdict(rules) | {"text": str(rules)}}

@@ -35,8 +35,11 @@ READS = {  # what each term needs of the model's output
     "gate_smoothing": ("gate",), "fusion_gate": ("gate_weights",),
     "fusion_gate_smoothing": ("gate_weights",), "id_image": ("image_embeds",),
     "summed_score": ("image_embeds", "id_text_embeds", "cloth_image_embeds", "cloth_text_embeds"),
+    "cloth_image": ("cloth_image_embeds",),
     "words": ("image_embeds", "cloth_image_embeds"), "fine_grained": ("token_similarity",),
     "itm": ("itm_logits",)}
+SAID = {"words", "itm", *(term for term, reads in READS.items()
+                          if any("text" in name or "token" in name for name in reads))}
 CLOTHING = {term for term, reads in READS.items()
             if not {"cloth_embeds", "cloth_image_embeds"}.isdisjoint(reads)}
 
@@ -92,6 +95,11 @@ class TextImageLoss(nn.Module):
     def reads_clothing(self) -> bool:
         """Whether a term looks at the clothing of pictures, so that gradients reach it."""
         return not CLOTHING.isdisjoint(self.weights)
+
+    @property
+    def reads_words(self) -> bool:
+        """Whether a term looks at captions."""
+        return not SAID.isdisjoint(self.weights)
 
     def needs_negatives(self, step: int, progress: float) -> bool:
         """Whether the ITM loss, which learns from hard negatives, takes part in a step."""
@@ -210,6 +218,10 @@ class TextImageLoss(nn.Module):
     def _id_image(self, out, batch, epoch, words):
         return same_person_other_picture(out.image_embeds, batch.pid,
                                          temperature=self.temperature)
+
+    def _cloth_image(self, out, batch, epoch, words):
+        return same_person_other_picture(out.cloth_image_embeds, batch.outfit,
+                                         temperature=self.temperature, valid=batch.outfit >= 0)
 
     def _fine_grained(self, out, batch, epoch, words):
         same = _looks_alike(batch).float()

@@ -9,7 +9,7 @@ from reidlab.presets import text_image, visible_infrared
 
 DESIGNS_BY_TASK = (text_image, visible_infrared)
 PRESETS = {name: fn for task in DESIGNS_BY_TASK
-           for name, fn in {**task.DESIGNS, **task.BASELINES}.items()}
+           for name, fn in {**task.DESIGNS, **task.FURTHER}.items()}
 SIZES = tuple(text_image.SIZES)
 
 
@@ -19,7 +19,7 @@ def sizes(name: str) -> tuple[str, ...]:
 
 
 def _task(name: str):
-    return next(task for task in DESIGNS_BY_TASK if name in {**task.DESIGNS, **task.BASELINES})
+    return next(task for task in DESIGNS_BY_TASK if name in {**task.DESIGNS, **task.FURTHER})
 
 
 def preset(name: str, size: str = "tiny", **changes) -> Experiment:

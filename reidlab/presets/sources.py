@@ -30,7 +30,8 @@ def _assumed(where: str, *fields: str) -> dict[str, Source]:
 
 NO_CHOICE = {  # which people are shown, not what the design is
     "data.source", "data.seed", "data.people", "data.val_people", "data.test_people",
-    "data.outfits", "data.images_per_outfit", "data.trial", "data.labelled_fraction", "seed",
+    "data.outfits", "data.images_per_outfit", "data.trial", "data.labelled_fraction",
+    "data.train_on_val", "seed",
     "name", "size", "training.monitor_every", "training.checkpoint_minutes",
     "training.checkpoint_every",
     "training.validate_every", "training.compile", "training.mixed_precision", "scoring"}
@@ -125,8 +126,9 @@ SOURCES: dict[str, dict[str, Source]] = {
                                   "loss.contrast_over")},
 }
 OF_OURS = {"deen": Source("published", "arXiv:2303.14481"),
-           "baseline": Source("published", "arXiv:2303.12501"), "corrected": Source("the kit's"),
-           "embednet_corrected": Source("the kit's")}
+           "baseline": Source("published", "arXiv:2303.12501"),
+           **dict.fromkeys(("corrected", "clothes_changing", "embednet_corrected"),
+                           Source("the kit's"))}
 
 
 def source(design: str, name: str) -> Source | None:

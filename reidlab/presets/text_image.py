@@ -125,6 +125,25 @@ def baseline() -> TextImageExperiment:
     )
 
 
+def clothes_changing() -> TextImageExperiment:
+    """People in several outfits and no captions: labels of persons and of outfits alone.
+
+    `corrected` without the terms that read words: pictures of one person are pulled together by
+    identity, pictures of one outfit by clothing, and what differs between a person's outfits is
+    projected out of identity. For PRCC, LTCC and folders of your own.
+
+    Run: ``python -m reidlab train clothes_changing --data prcc:DIR --run runs/prcc``. Score:
+    docs/results.md.
+    """
+    with_words = corrected()
+    return replace(
+        with_words, name="clothes_changing",
+        text=replace(with_words.text, trainable=False), fusion=Fusion(name="none"),
+        loss=replace(with_words.loss, weights=replace(
+            with_words.loss.weights, info_nce=0.0, cloth_match=0.0, summed_score=0.0, itm=0.0,
+            cloth_image=1.0), learned_temperature=False))
+
+
 def tiny(experiment: TextImageExperiment) -> TextImageExperiment:
     """Two CPU cores, minutes, from the encoders that the package ships, on the synthetic world.
 
@@ -204,5 +223,5 @@ def _own_width(experiment: TextImageExperiment, width: int) -> Heads:
 
 DESIGNS = {fn.__name__: fn for fn in (
     projection, merged, residual, attention, deep_attention, corrected)}
-BASELINES = {fn.__name__: fn for fn in (baseline,)}
+FURTHER = {fn.__name__: fn for fn in (baseline, clothes_changing)}  # of no note
 SIZES = {fn.__name__: fn for fn in (tiny, small, base, clip)}

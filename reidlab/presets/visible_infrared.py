@@ -159,5 +159,5 @@ def base(experiment: VisibleInfraredExperiment) -> VisibleInfraredExperiment:
 
 DESIGNS = {fn.__name__: fn for fn in (
     deen, embednet, embednet_tmhee, embednet_cmatm, embednet_ssdec, embednet_corrected)}
-BASELINES: dict = {}  # deen is the reference of the designs above
+FURTHER: dict = {}  # deen is the reference of the designs above
 SIZES = {fn.__name__: fn for fn in (tiny, small, base)}

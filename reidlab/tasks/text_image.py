@@ -10,14 +10,21 @@ from torch import nn
 from reidlab.batches.text_image import Batch, Batches
 from reidlab.config import TextImageExperiment
 from reidlab.data.folders import write_folder
-from reidlab.data.loading import load_text_image
-from reidlab.data.packing import to_tensor
-from reidlab.data.records import Split, TextImageData
+from reidlab.data.loading import load_text_image, says_anything
+from reidlab.data.records import TextImageData
 from reidlab.disentangle.reversal import alpha_ramp
 from reidlab.encoders.tokens import read_tokenizer, train_tokenizer
+from reidlab.errors import ReidlabError
 from reidlab.evaluation import summary
-from reidlab.evaluation.dependence import dependence
-from reidlab.evaluation.embeddings import embed, embed_images, embed_texts, gallery_vectors
+from reidlab.evaluation.clothes_changing import outfit_tables
+from reidlab.evaluation.embeddings import (
+    Embeddings,
+    embed,
+    embed_images,
+    embed_texts,
+    gallery_vectors,
+)
+from reidlab.evaluation.monitor import Monitor
 from reidlab.evaluation.ranking import retrieval_metrics
 from reidlab.evaluation.text_image import (
     score_same_clothes,
@@ -25,9 +32,8 @@ from reidlab.evaluation.text_image import (
     validation_pictures,
 )
 from reidlab.losses.precision import in_full_precision
-from reidlab.losses.text_image import TextImageLoss
+from reidlab.losses.text_image import SAID, TextImageLoss
 from reidlab.models.concept_erasure import ConceptEraser
-from reidlab.models.modes import evaluating
 from reidlab.models.parallel import nothing_of
 from reidlab.models.text_image import TextImageModel, build
 from reidlab.runs.folder import RunFolder
@@ -36,38 +42,6 @@ from reidlab.tasks.task import COSTS, VALIDATION, Column, Task, keep_encoders, m
 PENALISED = {"pooled": "monitor/id_cloth_cka", "embedding": "monitor/embedding_cka"}
 
 log = logging.getLogger(__name__)
-
-
-class Monitor:
-    """Looks at one fixed held-out batch.
-
-    Args:
-        split: the validation split.
-        count: pictures in the batch; unbiased estimates need 128 or more.
-    """
-
-    def __init__(self, split: Split, count: int = 256):
-        every = max(1, len(split.records) // count)
-        self.image = to_tensor(split.images[::every][:count])
-
-    @torch.no_grad()
-    def __call__(self, model: TextImageModel) -> dict[str, float]:
-        """Dependence of identity and clothing on raw pooled features and on embeddings; gate.
-
-        Embeddings are those the losses read, before any erasure: that was fitted to the weights
-        of the last validation, and no curve of training should mix in a step taken after it.
-        """
-        with evaluating(model):
-            parts, _ = model.image_features(self.image.to(next(model.parameters()).device))
-            raw = dependence(parts.identity, parts.cloth)
-            embedded = dependence(*model.embed(parts, concept_erasure=False))
-        seen = {f"monitor/id_cloth_{name}": value for name, value in raw.items()}
-        seen |= {f"monitor/embedding_{name}": value for name, value in embedded.items()}
-        if parts.gate is not None:
-            seen |= {"gate/mean": parts.gate.mean().item(), "gate/std": parts.gate.std().item(),
-                     "gate/saturated": ((parts.gate < 0.05) | (parts.gate > 0.95)
-                                        ).float().mean().item()}
-        return seen
 
 
 class TextImageTraining:
@@ -82,6 +56,7 @@ class TextImageTraining:
     def __init__(self, experiment: TextImageExperiment, run: RunFolder, accelerator: Accelerator):
         self.experiment, self.run, self.accelerator = experiment, run, accelerator
         size = (experiment.image.height, experiment.image.width)
+        refuse_unsaid(experiment)
         with accelerator.local_main_process_first():  # who renders or decodes the pictures
             self.data: TextImageData = load_text_image(experiment.data, size)
         self.by_outfits = (experiment.heads.erasure == "outfits"
@@ -176,11 +151,23 @@ class TextImageTraining:
     def validate(self, model: TextImageModel) -> dict[str, float]:
         """Scores of the validation people in the described clothes."""
         erased = self.fit_concept_eraser(model)
+        if not self.loss.reads_words:
+            return erased | self._by_pictures(embed(model, self.data.val))
         found = embed(model, self.data.val, pictures=validation_pictures(self.data.val))
         asked = score_same_clothes(found, self.experiment.scoring.cloth_weight)["text_to_image"]
         report = retrieval_metrics(*asked)
         return erased | {"val/R1": report.r1, "val/R5": report.r5, "val/mAP": report.map,
                          "val/mINP": report.minp}
+
+    def _by_pictures(self, found: Embeddings) -> dict[str, float]:
+        """Scores of val pictures in other outfits; where nobody can be asked so, of all."""
+        tables = outfit_tables(found, self.data.source)
+        if not tables:
+            raise ReidlabError(f"{self.data.source} has no val person in two pictures of known "
+                               "outfits, by which a checkpoint could be chosen; add some")
+        scored = tables.get("clothes_changing", tables[next(iter(tables))])
+        return {f"val/{name}": scored[key] for name, key in (
+            ("R1", "r1"), ("R5", "r5"), ("mAP", "map"), ("mINP", "minp"))}
 
     def fit_concept_eraser(self, model: TextImageModel, most: int = 12_000
                            ) -> dict[str, float]:
@@ -201,6 +188,18 @@ class TextImageTraining:
             erased = erasure.fit(identity, torch.from_numpy(
                 embed_texts(model, said, model.cloth_heads)))
         return {"concept_erasure/directions": erased}
+
+
+def refuse_unsaid(experiment: TextImageExperiment) -> None:
+    """Stop where terms read words and the data have none.
+
+    Raises:
+        ReidlabError: which terms.
+    """
+    weights = {name for name, weight in vars(experiment.loss.weights).items() if weight}
+    if (reading := sorted(SAID & weights)) and not says_anything(experiment.data):
+        raise ReidlabError(f"{experiment.data.source} has no captions, which {experiment.name} "
+                           f"reads (loss.weights of {', '.join(reading)}); train clothes_changing")
 
 
 def _tokenizer(experiment: TextImageExperiment, folder: Path):

@@ -19,7 +19,7 @@ from reidlab.evaluation.text_image import query_outfit_mask
 from reidlab.evaluation.visible_infrared import _between_views, embed_modalities, macs, protocol
 from reidlab.models.modes import evaluating
 from reidlab.tasks import build
-from reidlab.tasks.text_image import Monitor
+from reidlab.evaluation.monitor import Monitor
 from tests.conftest import MATCHING, mini
 
 

@@ -8,7 +8,7 @@ from reidlab.data.records import Split
 from reidlab.evaluation.dependence import dependence
 from reidlab.evaluation.embeddings import embed
 from reidlab.tasks import build
-from reidlab.tasks.text_image import Monitor
+from reidlab.evaluation.monitor import Monitor
 from tests.conftest import mini
 
 
