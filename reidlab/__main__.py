@@ -103,7 +103,7 @@ def _changes(options) -> dict:
 def _compare(options):
     from reidlab.engine.compare import compare, markdown
     table = compare(options.presets, options.seeds, options.folder, options.size,
-                    _changes(options), options.at_once, quiet=False)
+                    _changes(options), options.at_once, quiet=False, trials=options.trials)
     return table, markdown(table)
 
 

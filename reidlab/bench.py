@@ -20,10 +20,11 @@ from reidlab.encoders.efficient_attention import LinformerAttention, PerformerAt
 from reidlab.errors import ReidlabError
 from reidlab.fusion import TOKEN_FUSIONS
 from reidlab.fusion.selective_scan import linear_recurrence
+from reidlab.gallery.vectors import VectorIndex
 from reidlab.presets import preset
 from reidlab.synthetic.world import World
 from reidlab.tables import grid
-from reidlab.tasks import build
+from reidlab.tasks import TASKS, build
 
 WARM = 5  # batches before those that are measured
 
@@ -101,6 +102,13 @@ def bench(rounds: int = 7) -> list[dict]:
                   "first": "the model alone", "second": "with two workers that read ahead"}
                  | in_turns(lambda: _timed(lambda: time.sleep(0.06)),
                             partial(seconds_a_batch, experiment, workers=2), max(1, rounds // 2)))
+    pictures = np.random.default_rng(0).integers(0, 255, (256, 96, 48, 3), np.uint8)
+    task, asker = TASKS[experiment.task], build(experiment, 10).eval()
+    vectors = task.vectors(experiment, asker, pictures)
+    gallery = VectorIndex.of(np.tile(vectors, (100, 1)))
+    add("a query over pictures", ("256, embedded for each query", lambda: VectorIndex.of(
+        task.vectors(experiment, asker, pictures)).search(vectors[0], 10)),
+        ("25,600, embedded once", lambda: gallery.search(vectors[0], 10)))
     return found + [{"what": what, "first": first, "second": second}
                     | in_turns(speed_of(first), speed_of(second), max(1, rounds // 2))
                     for what, first, second in WAITING]

@@ -54,6 +54,8 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("presets", nargs="+", help="designs; the last is compared with each other")
     path(one, "--out", dest="folder", required=True, help="folder of all runs")
     one.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    one.add_argument("--trials", type=int, nargs="+", help="of regdb: its splits in place of "
+                     "seeds; papers report the mean over 1 to 10")
     one.add_argument("--at-once", type=int, help="runs side by side; default: one a core, or a GPU")
     settings(one)
     one = command("sweep", "train every combination of some fields and name the best")

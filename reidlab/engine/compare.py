@@ -20,7 +20,8 @@ from reidlab.tasks import TASKS
 
 
 def compare(presets: list[str], seeds: list[int], folder: str | Path, size: str = "tiny",
-            changes: dict | None = None, at_once: int | None = None, quiet: bool = True) -> dict:
+            changes: dict | None = None, at_once: int | None = None, quiet: bool = True,
+            trials: list[int] | None = None) -> dict:
     """Train what is missing; write ``table.json``, ``table.md``, ``curves.json`` (what monitor,
     gates and validation showed on the way) and the figure ``comparison``.
 
@@ -34,6 +35,8 @@ def compare(presets: list[str], seeds: list[int], folder: str | Path, size: str 
         changes: fields changed in every design.
         at_once: runs side by side; see `train_all`.
         quiet: no progress bar.
+        trials: of regdb, its splits in place of seeds, all with the first seed: papers report the
+            mean over its ten.
 
     Returns:
         ``{"designs": {name: {score: {mean, low, high, values}}}, "against": …, "control": …,
@@ -45,13 +48,18 @@ def compare(presets: list[str], seeds: list[int], folder: str | Path, size: str 
         ReidlabError: no or repeated seeds or presets, presets of two tasks, a folder that holds
             runs of other settings, or a run that failed.
     """
-    for what, given in (("preset", presets), ("seed", seeds)):
+    for what, given in (("preset", presets), ("seed", seeds), ("split", trials or [1])):
         if not given or len(set(given)) < len(given):
             raise ReidlabError(f"a comparison needs at least one {what}, and none twice; got "
                                f"{', '.join(map(str, given)) or 'none'}")
-    runs = {f"{name}-seed{seed}": (preset(name, size, **(changes or {}), seed=seed),
-                                   Path(folder) / f"{name}-seed{seed}")
-            for seed in seeds for name in presets}
+    if trials and not str((changes or {}).get("data__source", "")).startswith("regdb:"):
+        raise ReidlabError("splits in place of seeds are of regdb; name its folder by --data "
+                           "regdb:DIR, or leave --trials out")
+    each = ({f"split{k}": {"seed": seeds[0], "data__trial": k} for k in trials} if trials else
+            {f"seed{seed}": {"seed": seed} for seed in seeds})
+    runs = {f"{name}-{label}": (preset(name, size, **(changes or {}) | its),
+                                Path(folder) / f"{name}-{label}")
+            for label, its in each.items() for name in presets}
     tasks = {experiment.task for experiment, _ in runs.values()}
     if len(tasks) > 1:
         raise ReidlabError(f"{' and '.join(sorted(tasks))} designs cannot stand in one table; "
@@ -59,10 +67,11 @@ def compare(presets: list[str], seeds: list[int], folder: str | Path, size: str 
     with RunsBar({name: run for name, (_, run) in runs.items()}, off=quiet) as bar:
         train_all(runs, at_once, on_progress=bar)
     folder = Path(folder)
-    reports = {name: [report_of(folder / f"{name}-seed{seed}") for seed in seeds]
+    reports = {name: [report_of(folder / f"{name}-{label}") for label in each]
                for name in presets}
     table = summarise(reports) | {
         "size": size, "seeds": seeds, "changes": changes or {},
+        **({"trials": trials} if trials else {}),
         "steps": {name: found[0]["steps"] for name, found in reports.items()},
         "experiments": {name: to_dict(RunFolder(run).experiment())
                         for name, (_, run) in runs.items()}}

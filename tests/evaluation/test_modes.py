@@ -13,13 +13,13 @@ from reidlab.errors import ReidlabError
 from reidlab.evaluation.attention_maps import branch_maps, encoder_maps
 from reidlab.evaluation.attribution import attribute
 from reidlab.evaluation.embeddings import embed, embed_images
+from reidlab.evaluation.monitor import Monitor
 from reidlab.evaluation.reranking import rerank
 from reidlab.evaluation.studies import layer_features, mean_gate, text_weight
 from reidlab.evaluation.text_image import query_outfit_mask
 from reidlab.evaluation.visible_infrared import _between_views, embed_modalities, macs, protocol
 from reidlab.models.modes import evaluating
 from reidlab.tasks import build
-from reidlab.evaluation.monitor import Monitor
 from tests.conftest import MATCHING, mini
 
 

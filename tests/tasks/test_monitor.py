@@ -7,8 +7,8 @@ import torch
 from reidlab.data.records import Split
 from reidlab.evaluation.dependence import dependence
 from reidlab.evaluation.embeddings import embed
-from reidlab.tasks import build
 from reidlab.evaluation.monitor import Monitor
+from reidlab.tasks import build
 from tests.conftest import mini
 
 

@@ -1,0 +1,87 @@
+"""Any run on any data; training by labels alone; RegDB's splits in place of seeds."""
+import json
+
+import pytest
+
+from reidlab.__main__ import main
+from reidlab.data.exporting import export_synthetic
+from reidlab.engine.compare import compare
+from reidlab.engine.evaluate import evaluate_elsewhere
+from reidlab.engine.train import train
+from reidlab.errors import ReidlabError
+from reidlab.runs.folder import RunFolder
+from tests.conftest import mini
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory, cache):
+    root = tmp_path_factory.mktemp("folders")
+    for name in ("prcc", "ltcc", "folder"):
+        export_synthetic(root / name, name, (96, 48), 24, 10, 4)
+    return root
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["prcc", "ltcc", "folder"])
+def test_people_in_several_outfits_train_and_score_without_captions(name, folders, tmp_path):
+    report = train(mini("clothes_changing", data__source=f"{name}:{folders / name}",
+                        training__batch_size=16), tmp_path / "run", quiet=True)
+    found = report["outfits"]["test"]
+    assert set(found) == ({"same_clothes", "clothes_changing", "same_clothes_single_shot",
+                           "clothes_changing_single_shot"} if name == "prcc" else
+                          {"general", "same_clothes", "clothes_changing"})
+    for table in found.values():
+        assert {"r1", "r20", "map", "chance", "protocol", "queries", "skipped"} <= set(table)
+    assert bool(report["tables"]["test"]) == (name == "folder")  # which alone has captions
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text(
+        ).splitlines()]
+    assert all(f"loss/{term}" in rows[0] for term in ("cls", "id_image", "cloth_image"))
+    assert any("val/mAP" in row for row in rows)
+
+
+@pytest.mark.slow
+def test_a_run_is_scored_on_other_data_and_its_own_report_stays(run, folders, capsys):
+    before = (run / "report.json").read_bytes()
+    report, file = evaluate_elsewhere(run, f"ltcc:{folders / 'ltcc'}")
+    assert report["trained_on"] == "synthetic" and report["data"].startswith("ltcc:/")
+    assert set(report["outfits"]["test"]) == {"general", "same_clothes", "clothes_changing"}
+    assert json.loads(file.read_text())["fingerprint"] == report["fingerprint"]
+    assert main(["evaluate", str(run), "--data", f"folder:{folders / 'folder'}"]) == 0
+    shown = capsys.readouterr().out
+    assert "same clothes, text → image" in shown and "image → image, clothes-changing" in shown
+    assert len(list((run / "reports").iterdir())) == 2
+    assert (run / "report.json").read_bytes() == before
+    for source, said in (("regdb:x", "unknown data 'regdb:.*; known: synthetic, cuhk-pedes:DIR"),
+                         ("ltcc:nowhere", "no data folder")):
+        with pytest.raises(ReidlabError, match=said):
+            evaluate_elsewhere(run, source)
+    assert len(list((run / "reports").iterdir())) == 2
+
+
+def test_a_design_that_reads_words_is_refused_where_there_are_none(folders, tmp_path):
+    with pytest.raises(ReidlabError, match="has no captions, which corrected reads .*info_nce"):
+        train(mini(data__source=f"prcc:{folders / 'prcc'}", training__batch_size=16),
+              tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run" / "metrics.jsonl").exists()
+
+
+def test_splits_of_regdb_take_the_place_of_seeds(run, tmp_path, monkeypatch):
+    asked = {}
+    monkeypatch.setattr("reidlab.engine.compare.train_all",
+                        lambda runs, at_once, on_progress: asked.update(runs))
+    monkeypatch.setattr("reidlab.engine.compare.report_of", lambda folder: (
+        json.loads((run / "report.json").read_text()) | {"task": "visible-infrared", "steps": 1,
+                                                         "parameters": int(folder.name[-1])}))
+    monkeypatch.setattr(RunFolder, "experiment", lambda self: asked[self.path.name][0])
+    monkeypatch.setattr("reidlab.engine.compare.comparison_figure", lambda *given: None)
+    monkeypatch.setattr("reidlab.engine.compare.save_figure", lambda *given, **more: None)
+    changes = {"data__source": "regdb:somewhere"}
+    table = compare(["embednet_corrected"], [7], tmp_path / "out", changes=changes, trials=[2, 5])
+    assert list(asked) == ["embednet_corrected-split2", "embednet_corrected-split5"]
+    assert [(e.data.trial, e.seed) for e, _ in asked.values()] == [(2, 7), (5, 7)]
+    assert table["designs"]["embednet_corrected"]["parameters (M)"]["values"] == [2e-6, 5e-6]
+    assert table["trials"] == [2, 5]
+    with pytest.raises(ReidlabError, match="splits in place of seeds are of regdb"):
+        compare(["embednet_corrected"], [0], tmp_path / "no", trials=[1, 2])
+    with pytest.raises(ReidlabError, match="at least one split, and none twice"):
+        compare(["embednet_corrected"], [0], tmp_path / "no", trials=[1, 1], changes=changes)
