@@ -22,8 +22,9 @@ wait_briefly()  # before anything here loads torch
 
 _HOMES = {"attention": "evaluation.attention_maps", "build": "tasks",
           "embed": "evaluation.embeddings", "evaluate": "engine.evaluate",
-          "gate": "evaluation.attention_maps", "load": "tasks", "load_data": "tasks",
-          "preset": "presets", "search": "engine.search", "train": "engine.train"}
+          "gate": "evaluation.attention_maps", "index": "engine.indexing", "load": "tasks",
+          "load_data": "tasks", "preset": "presets", "search": "engine.search",
+          "train": "engine.train"}
 __all__ = sorted(_HOMES)
 
 

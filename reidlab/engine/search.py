@@ -27,6 +27,7 @@ from reidlab.tasks import load_data
 
 PHOTO_GIVES = {"identity": ("identity",), "clothing": ("clothing",),
                "both": ("identity", "clothing")}
+Photo = str | Path | np.ndarray | None
 log = logging.getLogger(__name__)
 
 
@@ -64,6 +65,7 @@ class Searcher:
 
     Attributes:
         gallery: what is searched; paths: of its pictures; cloth_weight: λ of the run.
+        size: (height, width) in which the model sees pictures.
 
     Raises:
         ReidlabError: a gallery without pictures, or made by other weights than the run has now.
@@ -90,6 +92,7 @@ class Searcher:
         self.reads_words = self.experiment.task == TextImageExperiment.task
         self.cloth_weight = self.experiment.scoring.cloth_weight if self.reads_words else 0.0
         self.paths = [row.path for row in self.gallery.rows]
+        self.size = self._embedder.size
 
     def _embedded_now(self, pictures: str | Path | None) -> Gallery:
         """A gallery in memory, at full precision."""
@@ -119,9 +122,10 @@ class Searcher:
             return np.full((*self._embedder.size, 3), 128, np.uint8)
 
     def find(self, text: str = "", k: int = 10, cloth_weight: float | None = None,
-             photo: str | Path | None = None, by: str | None = None, only: Only = ALL,
+             photo: Photo = None, by: str | None = None, only: Only = ALL,
              modality: str | None = None) -> list[Hit]:
-        """The `k` pictures that fit best; see `search`."""
+        """The `k` pictures that fit best; see `search`. A photo may be a picture, too:
+        (H, W, 3) uint8 in the size that the model sees."""
         weight = self.cloth_weight if cloth_weight is None else cloth_weight
         refuse_weight(weight)
         identity, clothing = self._asked(text, photo, by, modality)
@@ -135,7 +139,7 @@ class Searcher:
                    self._pids[found.number] if self._pids is not None else -1,
                    self.picture(found.number))
 
-    def _asked(self, text: str, photo: str | Path | None, by: str | None, modality: str | None
+    def _asked(self, text: str, photo: Photo, by: str | None, modality: str | None
                ) -> tuple[np.ndarray, np.ndarray]:
         """Identity and clothing vector of a query; zeros where it says nothing of that side."""
         if not self.reads_words:
@@ -151,7 +155,7 @@ class Searcher:
         return (of_photo[0] if "identity" in gives else identity,
                 of_photo[1] if "clothing" in gives else clothing)
 
-    def _asked_by_picture(self, text: str, photo: str | Path | None, by: str | None,
+    def _asked_by_picture(self, text: str, photo: Photo, by: str | None,
                           modality: str | None) -> np.ndarray:
         """The vector of a photo, by default one of the other modality than the gallery's."""
         if text.strip() or photo is None or by not in (None, "identity"):
@@ -161,9 +165,10 @@ class Searcher:
         refuse_modality(self.experiment, modality or other)
         return self._of_photo(photo, modality or other)
 
-    def _of_photo(self, photo: str | Path, modality: str) -> np.ndarray:
-        return self._embedder.vectors(open_picture(Path(photo), self._embedder.size)[None],
-                                      modality)[0]
+    def _of_photo(self, photo: Photo, modality: str) -> np.ndarray:
+        pixels = (photo if isinstance(photo, np.ndarray) else
+                  open_picture(Path(photo or ""), self._embedder.size))
+        return self._embedder.vectors(pixels[None], modality)[0]
 
     def explain(self, hit: Hit, text: str) -> dict[str, Attribution]:
         """Which word and which patch the two parts of a hit's score come from; λ is not in it."""

@@ -1,4 +1,5 @@
 """A description is typed, a ranking appears, a click says why."""
+import datetime
 import gc
 import io
 import weakref
@@ -10,6 +11,7 @@ from reidlab.engine.search import Searcher, search
 from reidlab.widgets.panel import stack
 from reidlab.widgets.search_box import SearchBox
 
+NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 SAID = "a tall man with red hair, wearing a blue coat"
 
 
@@ -72,3 +74,51 @@ def test_pictures_are_stacked_on_white():
     whole = Image.open(io.BytesIO(stack(red.getvalue(), blue.getvalue())))
     assert whole.size == (2, 3) and whole.getpixel((1, 2)) == (255, 255, 255)
     assert whole.getpixel((0, 0)) == (255, 0, 0) and whole.getpixel((0, 1)) == (0, 0, 255)
+
+
+def test_a_photo_asks_for_the_person_in_other_clothes(searcher):
+    box = SearchBox(searcher, "wearing a red coat", k=6)
+    words_alone = [h.path for h in box.hits]
+    box.explain(2)
+    box.this.click()  # the third hit is the photo now
+    photo = box.asked_photo
+    assert (photo == searcher.picture(searcher.paths.index(words_alone[2]))).all()
+    assert [h.path for h in box.hits] == [h.path for h in searcher.find(
+        "wearing a red coat", 6, photo=photo, by="identity")] != words_alone
+    assert box.photo.value[:4] == b"\x89PNG"
+    box.by.value = "clothing"
+    box.text.value = "a tall man"
+    assert [h.path for h in box.hits] == [h.path for h in searcher.find(
+        "a tall man", 6, photo=photo, by="clothing")]
+    box.text.value = ""
+    box.by.value = "both"
+    assert box.hits[0].path == words_alone[2] and box.why.value == b"" and box.fault.value == ""
+    assert box.still()[:4] == b"\x89PNG"
+    box.without.click()
+    assert "the description is empty" in box.fault.value and box.asked_photo is None
+    box.text.value = "wearing a red coat"
+    assert [h.path for h in box.hits] == words_alone and box.photo.value == b""
+    box.close()
+
+
+def test_a_file_of_the_readers_is_looked_at_before_it_asks(searcher):
+    box = SearchBox(searcher, "", k=3)
+    kept = io.BytesIO()
+    Image.fromarray(searcher.picture(5)).save(kept, "PNG")
+    box.by.value = "both"
+    box.upload.value = ({"name": "me.png", "type": "image/png", "size": 1,
+                         "content": memoryview(kept.getvalue()), "last_modified": NOW},)
+    assert box.fault.value == "" and box.hits[0].path == searcher.paths[5]
+    box.upload.value = ({"name": "text.png", "type": "image/png", "size": 1,
+                         "content": memoryview(b"dear"), "last_modified": NOW},)
+    assert "text.png cannot be opened as a picture" in box.fault.value
+    assert box.hits[0].path == searcher.paths[5]
+    box.close()
+
+
+def test_a_box_over_a_small_gallery_shows_what_there_is(run, tmp_path, searcher):
+    for n in range(3):
+        Image.fromarray(searcher.picture(n)).save(tmp_path / f"{n}.png")
+    box = SearchBox(Searcher(run, tmp_path), SAID, k=8)
+    assert len(box.hits) == len(box.buttons) == 3
+    box.close()
