@@ -245,6 +245,10 @@ def _bench(options):
         speed = training_speed.measure(preset(options.train, options.size, **_changes(options)),
                                        options.steps)
         return speed, training_speed.markdown(speed)
+    if options.gallery is not None:
+        from reidlab import gallery_speed
+        found = gallery_speed.measure(options.gallery)
+        return found, gallery_speed.markdown(found)
     from reidlab.bench import bench, markdown
     found = bench(options.rounds)
     return found, markdown(found)

@@ -86,7 +86,7 @@ def parser() -> argparse.ArgumentParser:
     path(one, "--photo", help="a picture: the person, the clothes, or both")
     one.add_argument("--by", choices=("identity", "clothing", "both"),
                      help="what the photo gives; words give the rest (default: identity)")
-    one.add_argument("-k", type=int, default=10, help="number of hits")
+    one.add_argument("-k", type=int, help="number of hits (default: 10, or as many as there are)")
     path(one, "--gallery", metavar="PICTURES",
          help="of a run: a folder of pictures; default: its test people")
     one.add_argument("--weight", type=float, metavar="LAMBDA",
@@ -132,6 +132,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--rounds", type=int, default=7, help="turns of each comparison")
     one.add_argument("--train", metavar="PRESET", help="measure the training of a design instead")
     one.add_argument("--steps", type=int, default=20, help="steps that are measured, with --train")
+    one.add_argument("--gallery", type=int, metavar="N", help="measure the search of N vectors")
     settings(one)
     command("doctor", "what is installed, and which path is taken")
     return top

@@ -12,7 +12,7 @@ ORDER = [  # a module imports only from its own level or from one further up
     {"presets", "runs", "data", "plots", "expansion"}, {"batches", "encoders", "gallery"},
     {"disentangle", "fusion"}, {"models", "losses"}, {"evaluation"}, {"tasks"}, {"engine"},
     {"notebook", "notebook_runner", "notebook_store", "doctor", "widgets"},
-    {"beside", "training_speed"}, {"bench", "options"},
+    {"beside", "training_speed", "gallery_speed"}, {"bench", "options"},
     {"__main__", "__init__"}]
 
 

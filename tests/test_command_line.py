@@ -220,13 +220,15 @@ def test_export(tmp_path, capsys):
                                           "--layout", "market")
 
 
-def test_search_pictures_of_any_description_and_as_many_hits_as_there_are(run, capsys, tmp_path):
+def test_search_pictures_of_any_description_and_no_more_hits_than_there_are(run, capsys, tmp_path):
     for text in ("a man in a $x_$ coat", "a red coat " * 5000, "a man\nin a coat", "a \ud800 coat"):
         assert main(["search", str(run), text, "-k", "2", "--draw", str(tmp_path / "x.png")]) == 0
     capsys.readouterr()
-    assert main(["search", str(run), "a man in a coat", "-k", "1000000", "--json",
+    assert main(["search", str(run), "a man in a coat", "-k", "144", "--json",
                  "--draw", str(tmp_path / "all.png")]) == 0
     assert len(json.loads(capsys.readouterr().out)["hits"]) == 144
+    assert "k is 145; the gallery has 144 pictures: ask for 1 to 144" in failing(
+        capsys, "search", str(run), "a man in a coat", "-k", "145")
     for k in ("0", "-1"):
         assert "at least 1" in failing(capsys, "search", str(run), "a coat", "-k", k)
     assert "it is a folder; name a file" in failing(

@@ -179,20 +179,26 @@ def test_run_all_ends_and_shows_every_picture_and_no_warning(lab, page, file):
 
 
 @pytest.mark.slow
-def test_the_search_box_answers_a_typed_description(lab, page):
+def test_the_search_box_answers_a_typed_description_and_a_picked_photo(lab, page):
     opened(page, lab[0], "search")
     page.wait_for_selector("button:has-text('1: ')")
     before = page.inner_text("button:has-text('1: ')"), page.get_attribute(
-        ".widget-image >> nth=0", "src")
+        ".widget-image >> nth=1", "src")
     page.fill(".widget-text input", "a woman with long black hair in a green dress")
     page.keyboard.press("Enter")
     until(page, "([text, src]) => [...document.querySelectorAll('button')].every("
-          "b => b.innerText != text) || document.querySelector('.widget-image').src != src",
+          "b => b.innerText != text) || document.querySelectorAll('.widget-image')[1].src != src",
           *before)
-    why = page.get_attribute(".widget-image >> nth=3", "src")
+    why = page.get_attribute(".widget-image >> nth=4", "src")
     page.click("button:has-text('2: ')")
-    until(page, "([old]) => document.querySelectorAll('.widget-image')[3].src != old", why)
+    until(page, "([old]) => document.querySelectorAll('.widget-image')[4].src != old", why)
     shoot(page, "search")
+    none = page.get_attribute(".widget-image >> nth=0", "src")
+    page.click("button:has-text('ask with this hit')")
+    until(page, "([old]) => document.querySelectorAll('.widget-image')[0].src != old", none)
+    page.select_option(".widget-dropdown select", "both")
+    page.wait_for_selector("button:has-text('1: 2.00')")  # the picked picture finds itself
+    shoot(page, "search_by_photo")
 
 
 def step_on(page) -> int:

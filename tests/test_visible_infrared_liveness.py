@@ -16,6 +16,7 @@ from tests.liveness import IN_BOTH_TASKS, assert_alive
 
 ELSEWHERE = {  # fields whose effect another test shows, or that only other machines have
     **IN_BOTH_TASKS, "data.source": "tests/data/test_visible_infrared.py",
+    "data.train_on_val": "tests/data/test_clothes_changing.py",
     "scoring.reciprocal": "tests/evaluation/test_visible_infrared.py",
 }
 SMALL = {

@@ -189,15 +189,15 @@ def load_visible_infrared(data: InfraredData, size: tuple[int, int]) -> VisibleI
     Raises:
         ReidlabError: unknown source, missing folder, or a list that cannot be used.
     """
+    if data.train_on_val and not data.source.startswith("sysu-mm01:"):
+        raise ReidlabError(f"data.train_on_val is of sysu-mm01, whose published scores have it; "
+                           f"got {data.source:.80}: set it to false")
     if data.source == "synthetic":
         counts = {"train": data.people, "val": data.val_people, "test": data.test_people}
         return VisibleInfraredData(source="synthetic", **{
             name: synthetic_visible_infrared(data.seed, size, name, count, data.images_per_outfit)
             for name, count in counts.items()})
     name, folder = source_of(data.source, VISIBLE_INFRARED)
-    if data.train_on_val and name != "sysu-mm01":
-        raise ReidlabError(f"data.train_on_val is of sysu-mm01, whose published scores have it; "
-                           f"{name} has no val people of its own: set it to false")
     found = (own_folder.read_both(folder) if name == "folder"
              else visible_infrared.read(name, folder, data.trial))
     if data.train_on_val:

@@ -2,7 +2,7 @@
 from pathlib import Path
 from typing import Any
 
-from reidlab.config import Experiment
+from reidlab.config import Experiment, flatten
 from reidlab.config.changes import change
 from reidlab.data.fingerprint import fingerprint
 from reidlab.data.loading import with_absolute_source
@@ -58,7 +58,9 @@ def evaluate_elsewhere(run_dir: str | Path, source: str) -> tuple[dict, Path]:
     """
     run = RunFolder(run_dir)
     trained = run.experiment()
-    experiment = with_absolute_source(change(trained, {"data.source": source}))
+    known = {"data.source": source, "data.train_on_val": False}
+    experiment = with_absolute_source(change(trained, {
+        name: value for name, value in known.items() if name in flatten(trained)}))
     data = load_data(experiment)
     report = _report(experiment, load(run_dir, fastest_device()), data, fingerprint(data)) | {
         "trained_on": trained.data.source}

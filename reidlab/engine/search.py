@@ -27,6 +27,7 @@ from reidlab.tasks import load_data
 
 PHOTO_GIVES = {"identity": ("identity",), "clothing": ("clothing",),
                "both": ("identity", "clothing")}
+FEW = 10  # hits, where nobody says how many
 Photo = str | Path | np.ndarray | None
 log = logging.getLogger(__name__)
 
@@ -121,7 +122,7 @@ class Searcher:
             log.warning("%s; index the pictures again", fault)
             return np.full((*self._embedder.size, 3), 128, np.uint8)
 
-    def find(self, text: str = "", k: int = 10, cloth_weight: float | None = None,
+    def find(self, text: str = "", k: int | None = None, cloth_weight: float | None = None,
              photo: Photo = None, by: str | None = None, only: Only = ALL,
              modality: str | None = None) -> list[Hit]:
         """The `k` pictures that fit best; see `search`. A photo may be a picture, too:
@@ -130,8 +131,9 @@ class Searcher:
         refuse_weight(weight)
         identity, clothing = self._asked(text, photo, by, modality)
         query = np.concatenate([identity, weight * clothing])
+        count = min(FEW, len(self.gallery)) if k is None else k
         return [self._hit(found, query, len(identity)) for found in
-                self.gallery.search(query, k, only)]
+                self.gallery.search(query, count, only)]
 
     def _hit(self, found: Found, query: np.ndarray, width: int) -> Hit:
         return Hit(found.score, float(found.vector[:width] @ query[:width]),
@@ -205,9 +207,10 @@ def refuse_weight(weight: float) -> None:
                            "above")
 
 
-def search(place: str | Path, text: str = "", k: int = 10, gallery: str | Path | None = None,
-           cloth_weight: float | None = None, photo: str | Path | None = None,
-           by: str | None = None, only: Only = ALL, modality: str | None = None) -> list[Hit]:
+def search(place: str | Path, text: str = "", k: int | None = None,
+           gallery: str | Path | None = None, cloth_weight: float | None = None,
+           photo: str | Path | None = None, by: str | None = None, only: Only = ALL,
+           modality: str | None = None) -> list[Hit]:
     """The `k` pictures that fit a description best, or a photo, or both.
 
     A description is split into what it says of the person and of the clothes; each half is
@@ -217,7 +220,7 @@ def search(place: str | Path, text: str = "", k: int = 10, gallery: str | Path |
     Args:
         place: a trained run, or a gallery that `index` made.
         text: one English description; empty where a photo alone asks.
-        k: number of hits.
+        k: number of hits; None takes ten, or as many as there are.
         gallery: of a run, a folder of pictures; None takes the run's test people.
         cloth_weight: λ; None takes the run's. 0 asks for the person in any clothes.
         photo: a picture file.
@@ -230,7 +233,7 @@ def search(place: str | Path, text: str = "", k: int = 10, gallery: str | Path |
         ReidlabError: neither words nor photo, a gallery without pictures, λ below 0, more hits
             than pictures, or words for a run that reads none.
     """
-    if k < 1:
+    if k is not None and k < 1:
         raise ReidlabError(f"k must be at least 1; got {k}")
     if cloth_weight is not None:
         refuse_weight(cloth_weight)

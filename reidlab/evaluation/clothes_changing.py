@@ -109,7 +109,7 @@ def _prcc(found: Embeddings, asking: np.ndarray, shown: np.ndarray) -> Table:
 
 def _single_shot(similarity: np.ndarray, queries: list[Record], gallery: list[Record],
                  seed: int = 0) -> dict:
-    """Means over galleries of one drawn picture a person."""
+    """Means over galleries of one picture a person, chosen by lot."""
     pictures: dict[int, list[int]] = {}
     for k, record in enumerate(gallery):
         pictures.setdefault(record.pid, []).append(k)

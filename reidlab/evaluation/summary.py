@@ -23,7 +23,7 @@ def text_image(reports: list[dict], split: str = "test") -> str:
         Markdown; percentages, except the probe matrix, which is balanced accuracy above chance.
     """
     lines = [retrieval(reports, split)] if any(r["tables"][split] for r in reports) else []
-    if any(r["data"] != "synthetic" and r.get("outfits", {}).get(split) for r in reports) or (
+    if any(r.get("data") != "synthetic" and r.get("outfits", {}).get(split) for r in reports) or (
             not lines):
         lines.append(outfits(reports, split))
     if all(r.get("probes") for r in reports):

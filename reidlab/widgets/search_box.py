@@ -88,7 +88,8 @@ class SearchBox:
         self.place = place
         for k, button in enumerate(self.buttons):
             button.button_style = "primary" if k == place else ""
-        self.why.value = png(self._explained(place)) if self.text.value.strip() else b""
+        picture = self._explained(place)
+        self.why.value = b"" if picture is None else png(picture)
 
     def ask_with(self, photo: np.ndarray | None) -> None:
         """Take a picture as the query's photo, (H, W, 3) uint8 as the model sees it, or none."""
@@ -99,7 +100,8 @@ class SearchBox:
         """Ranking and reasons as one picture (PNG), for a page that runs no widgets."""
         row = png(ranked([{"text": self.text.value or f"a photo, by {self.by.value}", "hits": [
             (h.image, h.score, None) for h in self.hits]}], columns=self.k))
-        return stack(row, png(self._explained(0))) if self.text.value.strip() else row
+        why = self._explained(0)
+        return row if why is None else stack(row, png(why))
 
     def show(self) -> None:
         """Display the box in the running cell."""
@@ -148,7 +150,14 @@ class SearchBox:
         self.fault.value = f"<span style='color:#b3261e'>{fault}</span>"
 
     def _explained(self, place: int):
+        """What words add to the score of a hit; None where a photo gives both of its parts."""
         hit = self.hits[place]
+        said = self.searcher.explain(hit, self.text.value) if self.text.value.strip() else {}
+        given = () if self.asked_photo is None else PHOTO_GIVES[self.by.value]
+        said = {side: found for side, found in said.items()
+                if {"cloth": "clothing"}.get(side, side) not in given}
+        if not said:
+            return None
         title = (f"hit {place + 1}, {hit.path}: identity {hit.id_score:+.2f}, clothing "
                  f"{hit.cloth_score:+.2f} (λ = {self.weight.value:.1f})")
-        return shared_out(hit.image, self.searcher.explain(hit, self.text.value), title)
+        return shared_out(hit.image, said, title)

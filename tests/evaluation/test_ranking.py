@@ -174,11 +174,11 @@ def test_scores_that_are_no_real_numbers_are_refused():
 
 
 def test_a_score_outside_zero_to_one_is_impossible():
-    assert RetrievalMetrics(1.0, 1.0, 1.0, 0.0, 0.5, 1, 0, 3).r1 == 1
+    assert RetrievalMetrics(1.0, 1.0, 1.0, 1.0, 0.0, 0.5, 1, 0, 3).r1 == 1
     with pytest.raises(ReidlabError, match=r"map is 1\.1667, outside of \[0, 1\]"):
-        RetrievalMetrics(1.0, 1.0, 1.0, 1.1667, 0.5, 1, 0, 3)
+        RetrievalMetrics(1.0, 1.0, 1.0, 1.0, 1.1667, 0.5, 1, 0, 3)
     with pytest.raises(ReidlabError, match="minp is nan"):
-        RetrievalMetrics(1.0, 1.0, 1.0, 0.5, float("nan"), 1, 0, 3)
+        RetrievalMetrics(1.0, 1.0, 1.0, 1.0, 0.5, float("nan"), 1, 0, 3)
 
 
 @pytest.mark.parametrize("kind", [int, np.uint8, float])

@@ -86,6 +86,8 @@ def test_a_photo_asks_for_the_person_in_other_clothes(searcher):
     assert [h.path for h in box.hits] == [h.path for h in searcher.find(
         "wearing a red coat", 6, photo=photo, by="identity")] != words_alone
     assert box.photo.value[:4] == b"\x89PNG"
+    why = box.why.value  # what the words add to clothing; the photo gives the person
+    assert why[:4] == b"\x89PNG"
     box.by.value = "clothing"
     box.text.value = "a tall man"
     assert [h.path for h in box.hits] == [h.path for h in searcher.find(
