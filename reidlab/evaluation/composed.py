@@ -2,11 +2,15 @@
 
 Shapes: Q queries, N pictures.
 """
+from collections.abc import Callable
+
 import numpy as np
 
 from reidlab.evaluation.chance import chance
 from reidlab.evaluation.embeddings import Embeddings
-from reidlab.evaluation.ranking import retrieval_metrics
+from reidlab.evaluation.ranking import retrieval_metrics, with_random_ties
+
+Agreement = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def composed_queries(found: Embeddings) -> tuple[np.ndarray, np.ndarray]:
@@ -29,7 +33,8 @@ def composed_queries(found: Embeddings) -> tuple[np.ndarray, np.ndarray]:
     return np.array(pictures, int), np.array(captions, int)
 
 
-def composed_table(found: Embeddings, cloth_weight: float) -> dict:
+def composed_table(found: Embeddings, cloth_weight: float, agreement: Agreement | None = None
+                   ) -> dict:
     """Find the person of a picture in the clothes that words name, and both halves alone.
 
     The picture itself is no answer and is left out; the person's other pictures in its clothes stay
@@ -38,10 +43,12 @@ def composed_table(found: Embeddings, cloth_weight: float) -> dict:
     Args:
         found: vectors of a split.
         cloth_weight: λ of the clothing score.
+        agreement: (pictures, captions) → (Q, N) how much an oracle finds of what is asked in each
+            picture; None where factors are unknown.
 
     Returns:
-        ``{"photo_and_words", "photo", "words"}`` → scores with chance; empty where outfits are
-        unknown or nobody has two.
+        ``{"photo_and_words", "photo", "words"}`` → scores with chance, the first with the oracle's
+        ``ceiling``; empty where outfits are unknown or nobody has two.
     """
     if (found.outfits < 0).any():
         return {}
@@ -57,6 +64,11 @@ def composed_table(found: Embeddings, cloth_weight: float) -> dict:
     by_photo = found.id_image[pictures] @ found.id_image.T
     by_words = cloth_weight * (found.cloth_text[captions] @ found.cloth_image.T)
     hopeless = chance(wanted, shown, itself)
-    return {name: retrieval_metrics(scores, wanted, shown, itself).to_dict() | {"chance": hopeless}
-            for name, scores in (("photo_and_words", by_photo + by_words), ("photo", by_photo),
-                                 ("words", by_words))}
+    table = {name: retrieval_metrics(scores, wanted, shown, itself).to_dict()
+             | {"chance": hopeless} for name, scores in (
+                 ("photo_and_words", by_photo + by_words), ("photo", by_photo),
+                 ("words", by_words))}
+    if agreement is not None:
+        table["photo_and_words"]["ceiling"] = with_random_ties(
+            agreement(pictures, captions), wanted, shown, itself)
+    return table

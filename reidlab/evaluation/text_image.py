@@ -12,7 +12,7 @@ from reidlab.config.text_image import Scoring
 from reidlab.data.records import Record, Split, TextImageData
 from reidlab.evaluation.chance import chance
 from reidlab.evaluation.clothes_changing import outfit_tables
-from reidlab.evaluation.composed import composed_table
+from reidlab.evaluation.composed import Agreement, composed_table
 from reidlab.evaluation.dependence import dependence, permutation_level
 from reidlab.evaluation.embeddings import Embeddings, embed
 from reidlab.evaluation.probes import probe_matrix
@@ -89,11 +89,8 @@ def tables(found: Embeddings, cloth_weight: float) -> dict:
     if known:
         _add_ceiling(changing["text_to_image"],
                      _agreement(found, texts, others, ("person/",)), asked, wanted)
-        traits = _coded([{f"person/{n}": r.factors[f"person/{n}"] for n in IDENTITY_TRAITS}
-                         for r in records])
-        same = sum((traits[images, k][:, None] == traits[others, k]).astype(np.int16)
-                   for k in range(traits.shape[1]))
-        _add_ceiling(changing["image_to_image"], same, pids[images], pids[others])
+        _add_ceiling(changing["image_to_image"], _alike(records, images, others), pids[images],
+                     pids[others])
     return out
 
 
@@ -152,6 +149,24 @@ def _agreement(found: Embeddings, texts, images, sides: tuple[str, ...]) -> np.n
                 ).astype(np.int16) for k in range(coded.shape[1]))
 
 
+def _alike(records: list[Record], images: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """(n, m) how many traits of the person two pictures share."""
+    traits = _coded([{f"person/{n}": r.factors[f"person/{n}"] for n in IDENTITY_TRAITS}
+                     for r in records])
+    return sum((traits[images, k][:, None] == traits[others, k]).astype(np.int16)
+               for k in range(traits.shape[1]))
+
+
+def composed_agreement(found: Embeddings) -> Agreement | None:
+    """What an oracle of `composed_table` sees: traits of the person in the photo, and clothes that
+    the words state; None where factors are unknown."""
+    if not all(r.factors for r in found.records):
+        return None
+    every = np.arange(len(found.records))
+    return lambda pictures, captions: (_alike(found.records, pictures, every)
+                                       + _agreement(found, captions, every, ("outfit/",)))
+
+
 def _coded(rows: list[dict], names: list[str] | None = None) -> np.ndarray:
     """Factor values as integers, −1 where absent: (rows, names)."""
     names = sorted({n for row in rows for n in row}) if names is None else names
@@ -188,7 +203,7 @@ def text_image_scores(experiment: TextImageExperiment, model, data: TextImageDat
         "outfits": {"val": outfit_tables(val, data.source),
                     "test": outfit_tables(test, data.source)},
         "identification": nearest_centroid_accuracy(test),
-        "composed": composed_table(test, weight) if said else {},
+        "composed": composed_table(test, weight, composed_agreement(test)) if said else {},
         "probes": probe_matrix(val, test),
         "dependence": _dependence(test),
     }

@@ -4,7 +4,7 @@ from textwrap import fill
 import numpy as np
 from matplotlib.figure import Figure
 
-from reidlab.plots.style import figure, legend_above, reference_lines, styled
+from reidlab.plots.style import COLOURS, figure, legend_above, reference_lines, styled
 
 MOST_NUMBERS = 16  # bars up to which each shows its number
 
@@ -51,3 +51,36 @@ def bars(found: dict[str, dict[str, float]], *, y: str, log: bool = False,
 def _said(height: float) -> str:
     """Two digits, three from 100 on; nothing for a zero, which is written at the floor."""
     return f"{height:.{2 if height < 99.5 else 3}g}" if height else ""
+
+
+@styled
+def before_after(found: dict[str, tuple[float, list[float]]], *, x: str, y: str,
+                 labels: tuple[str, str]) -> Figure:
+    """Points with an arrow each: where a design stood, and where it stands now.
+
+    Args:
+        found: design → place along the axis, and its two heights.
+        x, y: labels of the axes, with unit.
+        labels: what the two heights are.
+    """
+    fig = figure(6.6, 3.4)
+    axis = fig.subplots()
+    for place, (old, new) in found.values():
+        axis.annotate("", (place, new), (place, old), arrowprops={
+            "arrowstyle": "->", "color": "0.6", "shrinkA": 5, "shrinkB": 4})
+    places = [place for place, _ in found.values()]
+    for k, (label, filled) in enumerate(zip(labels, (False, True), strict=True)):
+        colour = COLOURS["clothing" if k == 0 else "good"]
+        axis.scatter(places, [pair[k] for _, pair in found.values()], s=34, label=label,
+                     edgecolor=colour, facecolor=colour if filled else "white",
+                     marker="os"[k], zorder=3)
+    for n, (name, (place, (old, _))) in enumerate(sorted(found.items(), key=lambda f: f[1][0])):
+        left = n % 2 == 0  # by turns, so that names of near points part
+        axis.annotate(" ".join(name.split()), (place, old), textcoords="offset points",
+                      xytext=(-6 if left else 6, -3), ha="right" if left else "left", fontsize=8)
+    axis.margins(0.28, 0.15)
+    axis.axhline(0, color="0.8", linewidth=0.8, zorder=0)
+    axis.set_xlabel(x)
+    axis.set_ylabel(fill(y, 28))
+    legend_above(fig, list(labels), 9)
+    return fig

@@ -1,7 +1,7 @@
 """Designs side by side: a dot a seed, a bar for the interval over seeds."""
 from matplotlib.figure import Figure
 
-from reidlab.plots.style import COLOURS, figure, styled
+from reidlab.plots.style import COLOURS, figure, reference_lines, styled
 
 
 @styled
@@ -53,4 +53,41 @@ def score_by_design(table: dict, title: str) -> Figure:
     control = table["control"][title]
     axis.set_title("dots: seeds" if control is None else "dots: seeds; two seeds of one design "
                    f"differ by up to {control:.3g}", fontsize=9)
+    return fig
+
+
+def of_seeds(rows: dict[str, dict[str, list[float]]]) -> dict:
+    """A table for `comparison_figure` of values alone; its bars go from the least to the most.
+
+    Args:
+        rows: design → score → one value a seed.
+    """
+    return {"designs": {name: {score: {"values": values, "low": min(values), "high": max(values)}
+                               for score, values in scores.items()}
+                        for name, scores in rows.items()},
+            "control": {score: None for scores in rows.values() for score in scores}}
+
+
+@styled
+def scatter(found: dict[str, dict[str, dict]], *, x: str, y: str, x_label: str, y_label: str,
+            factor: float = 100, marks: dict[str, float] | None = None) -> Figure:
+    """One score against another, a point a seed.
+
+    Args:
+        found: design → score → ``{"values": one a seed}``.
+        x, y: names of the two scores.
+        x_label, y_label: of the axes, with unit.
+        factor: that the second score is shown times.
+        marks: name → height of a dotted line, such as chance.
+    """
+    fig = figure(6.6, 3.6)
+    axis = fig.subplots()
+    for (name, scores), marker in zip(found.items(), "os^vDPX*", strict=False):
+        places, heights = scores[x]["values"], [factor * v for v in scores[y]["values"]]
+        axis.plot(places, heights, marker, markersize=6, label=name)
+    axis.margins(x=0.1, y=0.12)
+    axis.legend(fontsize=8, loc="center right")
+    reference_lines(axis, marks)
+    axis.set_xlabel(x_label)
+    axis.set_ylabel(y_label)
     return fig

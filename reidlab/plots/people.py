@@ -1,6 +1,7 @@
 """Pictures of people: contact sheets and ranked hits."""
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import seaborn as sns
@@ -79,9 +80,14 @@ def ranked(queries: list[dict], columns: int = 8, title: str = "") -> Figure:
 
     Args:
         queries: each with ``text``, or ``image`` under an optional ``text``, and ``hits``:
-            (picture, score, is right or None) best first.
+            (picture, score, what it is) best first. What it is: True for the right person, False
+            for another, ``"same clothes"`` for another in the query's clothes (≈), None where
+            nobody knows, or any other words, which take the place of the score.
         columns: hits shown.
     """
+    looks: dict[Any, tuple[Any, str]] = {
+        True: (COLOURS["good"], " ✓"), False: (COLOURS["bad"], " ✗"),
+        "same clothes": (COLOURS["text"], " ≈"), None: ("0.35", "")}
     fig = figure(8.6, 1.75 * len(queries) + (0.3 if title else 0))
     grid = fig.add_gridspec(len(queries), columns + 3)
     for r, query in enumerate(queries):
@@ -99,13 +105,13 @@ def ranked(queries: list[dict], columns: int = 8, title: str = "") -> Figure:
             axis.set_xticks([])
             axis.set_yticks([])
             axis.grid(False)
-            colour = "0.35" if right is None else COLOURS["good" if right else "bad"]
+            colour, mark = looks.get(right, ("0.35", right))
             for side in axis.spines.values():
                 side.set_visible(True)
                 side.set_color(colour)
                 side.set_linewidth(2.4)
-            mark = "" if right is None else " ✓" if right else " ✗"
-            axis.set_title(f"{score:.2f}{mark}", fontsize=8, color=colour, pad=4)
+            said = f"{score:.2f}{mark}" if right in looks else str(mark)
+            axis.set_title(said, fontsize=8, color=colour, pad=4)
     if title:
         fig.suptitle(title, fontsize=10, parse_math=False)
     return fig

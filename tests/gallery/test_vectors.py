@@ -6,7 +6,7 @@ from reidlab.errors import ReidlabError
 from reidlab.gallery.gallery import Gallery, LocalVectors
 from reidlab.gallery.milvus import MilvusVectors, connected, keys_of
 from reidlab.gallery.rows import Only, Row
-from reidlab.gallery.vectors import VectorIndex
+from reidlab.gallery.vectors import BLOCK, VectorIndex
 
 COUNT, WIDTH = 3000, 32
 
@@ -76,6 +76,7 @@ def test_an_approximate_search_says_how_many_it_finds(vectors):
     counted = np.mean([len(set(index.search(q, 10)[0]) & set(slow(vectors, q, 10))) / 10
                        for q in asked])
     assert index.recall == pytest.approx(counted, abs=1e-9)
+    assert index._index.nprobe < index._index.nlist  # and no farther than it has to look
 
 
 def test_only_what_is_allowed_is_found_however_rare(vectors, tmp_path):
@@ -151,3 +152,10 @@ def test_a_gallery_refuses_more_hits_than_pictures(vectors, rows):
             few.search(vectors[0], k)
     hit = few.search(vectors[2], 5)[0]
     assert (hit.number, hit.row.path) == (2, "cam2/0002.png")
+
+
+def test_one_vector_more_than_a_block_is_there_too():
+    rows = np.random.default_rng(2).standard_normal((BLOCK + 1, 4)).astype(np.float32)
+    index = VectorIndex.build(lambda n: rows[n], len(rows), 4)
+    assert len(index) == BLOCK + 1
+    assert index.vectors(np.array([BLOCK]))[0] == pytest.approx(rows[-1], rel=2e-3)
