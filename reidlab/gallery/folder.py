@@ -163,7 +163,7 @@ class GalleryFolder:
             try:
                 found = rows_.read(file)
                 vectors = np.load(file.with_suffix(".npy"), mmap_mode="r")
-            except (ReidlabError, OSError, ValueError):
+            except (ReidlabError, OSError, ValueError, EOFError):
                 continue
             if len(vectors) == sum(not row.fault for row in found):
                 yield found, vectors

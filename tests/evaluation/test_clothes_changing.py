@@ -16,7 +16,7 @@ def record(name, pid, camera, outfit, role=""):
 def embeddings(records, vectors):
     vectors = np.asarray(vectors, np.float32)
     nothing = np.zeros((len(records), vectors.shape[1]), np.float32)
-    return Embeddings(records, vectors, vectors, nothing, nothing, np.arange(len(records)),
+    return Embeddings(records, vectors, nothing, nothing, nothing, np.arange(len(records)),
                       np.zeros(len(records), int))
 
 
