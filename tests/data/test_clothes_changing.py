@@ -120,6 +120,14 @@ def test_people_without_splits_are_counted_out_and_names_need_not_be_numbers(tmp
     assert again == read
 
 
+def test_captions_of_an_own_folder_are_parted_as_everywhere(tmp_path):
+    said = [line | {"captions": ["A tall man with red hair, wearing a blue coat."]}
+            for line in PEOPLE]
+    record = own_folder.read(own(tmp_path / "d", said))["train"][0]
+    assert "tall man" in record.id_captions[0] and "coat" not in record.id_captions[0]
+    assert "blue coat" in record.cloth_captions[0] and "hair" not in record.cloth_captions[0]
+
+
 def test_both_modalities_make_a_visible_infrared_data_set(tmp_path, cache):
     lines = [{"image": f"{kind}/{n}.png", "person": n // 2, "modality": kind}
              for kind in ("visible", "infrared") for n in range(14)]
@@ -244,6 +252,9 @@ def test_sysu_can_train_on_val_people_as_published_scores_do(tmp_path, cache):
         source=f"sysu-mm01:{tmp_path / 's'}", train_on_val=whether), SIZE)
         for whether in (False, True))
     assert (plain.classes, both.classes) == (6, 9)
+    for kind in ("visible", "infrared"):
+        assert len(getattr(both.train, kind).records) == sum(
+            len(getattr(split, kind).records) for split in (plain.train, plain.val))
     assert set(both.train.visible.pids) == set(plain.train.visible.pids) | set(
         plain.val.visible.pids)
     assert [r.path for r in both.test.visible.records] == [

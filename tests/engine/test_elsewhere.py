@@ -1,5 +1,6 @@
 """Any run on any data; training by labels alone; RegDB's splits in place of seeds."""
 import json
+from types import SimpleNamespace
 
 import pytest
 
@@ -10,6 +11,7 @@ from reidlab.engine.evaluate import evaluate_elsewhere
 from reidlab.engine.train import train
 from reidlab.errors import ReidlabError
 from reidlab.runs.folder import RunFolder
+from reidlab.tasks.text_image import TextImageTraining
 from tests.conftest import mini
 
 
@@ -85,3 +87,19 @@ def test_splits_of_regdb_take_the_place_of_seeds(run, tmp_path, monkeypatch):
         compare(["embednet_corrected"], [0], tmp_path / "no", trials=[1, 2])
     with pytest.raises(ReidlabError, match="at least one split, and none twice"):
         compare(["embednet_corrected"], [0], tmp_path / "no", trials=[1, 1], changes=changes)
+
+
+def test_a_checkpoint_is_chosen_by_people_in_other_clothes(monkeypatch):
+    task = TextImageTraining.__new__(TextImageTraining)
+    task.data = SimpleNamespace(source="prcc:DIR")
+    scores = {"same_clothes": 0.9, "clothes_changing": 0.2, "general": 0.5}
+    tables = {name: dict.fromkeys(("r1", "r5", "map", "minp"), value)
+              for name, value in scores.items()}
+    monkeypatch.setattr("reidlab.tasks.text_image.outfit_tables", lambda found, source: tables)
+    assert task._by_pictures(None) == dict.fromkeys(
+        ("val/R1", "val/R5", "val/mAP", "val/mINP"), 0.2)
+    del tables["clothes_changing"]  # everybody wears one outfit
+    assert task._by_pictures(None)["val/mAP"] == 0.9
+    tables.clear()
+    with pytest.raises(ReidlabError, match="has no val person in two pictures of known outfits"):
+        task._by_pictures(None)

@@ -92,3 +92,30 @@ def test_captions_that_say_nothing_of_one_side_are_left_out(parts):
     said = batch.says_id & (torch.arange(len(batch.pid)) > 0)
     silent = dataclasses.replace(batch, id_text=["", *batch.id_text[1:]], says_id=said)
     assert terms_of((loss, out, silent, words))["info_nce"] != terms_of(parts)["info_nce"]
+
+
+@pytest.mark.parametrize("parts", ["corrected"], indirect=True)
+def test_pictures_of_one_outfit_are_pulled_together_and_unknown_outfits_take_no_part(parts):
+    _, out, batch, words = parts
+    loss = mini("clothes_changing").loss
+    outfit = batch.outfit.clone()
+    outfit[:5] = -1
+    unknown = dataclasses.replace(batch, outfit=outfit)
+    logits = (out.cloth_image_embeds @ out.cloth_image_embeds.T / loss.temperature).double()
+    for seen, worn in ((batch, batch.outfit), (unknown, outfit)):
+        slowly = []
+        for k in range(len(worn)):  # each other picture in the same known outfit, one after another
+            others = [j for j in range(len(worn)) if j != k and worn[j] >= 0 <= worn[k]]
+            right = [j for j in others if worn[j] == worn[k]]
+            if right:
+                every = torch.logsumexp(logits[k, others], dim=0)
+                slowly.append(sum((every - logits[k, j]).item() for j in right) / len(right))
+        found = terms_of((loss, out, seen, words))["cloth_image"]
+        assert found == pytest.approx(sum(slowly) / len(slowly), rel=1e-4)
+
+
+def test_a_loss_says_whether_it_reads_words_or_clothing():
+    for name, words, clothing in (("clothes_changing", False, True), ("corrected", True, True),
+                                  ("baseline", True, False)):
+        loss = TextImageLoss(mini(name).loss, 128, mini(name).heads.embedding)
+        assert (loss.reads_words, loss.reads_clothing) == (words, clothing), name
