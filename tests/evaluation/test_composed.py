@@ -5,6 +5,7 @@ import pytest
 from reidlab.data.records import Record
 from reidlab.evaluation.composed import composed_queries, composed_table
 from reidlab.evaluation.embeddings import Embeddings
+from reidlab.evaluation.text_image import IDENTITY_TRAITS, composed_agreement
 
 
 def worn(pairs, shots=2):
@@ -60,3 +61,38 @@ def test_the_picture_itself_would_tie_with_the_right_one_and_photo_and_words_dif
     assert table["photo"]["r1"] == 1.0  # one other picture of the person, and it fits
     assert table["words"]["r1"] == 0.0  # somebody else wears the same: a tie
     assert table["photo"]["chance"]["r1"] == pytest.approx(1 / 3)
+
+
+def test_the_ceiling_is_that_of_an_oracle_who_is_asked_the_same():
+    asked = []
+
+    def knows(pictures, captions):
+        asked.append((pictures, captions))
+        person, outfit = THREE.pids[pictures], THREE.outfits[THREE.picture[captions]]
+        return ((person[:, None] == THREE.pids).astype(int)
+                + (outfit[:, None] == THREE.outfits).astype(int))
+
+    assert composed_table(THREE, 1.0, knows)["photo_and_words"]["ceiling"]["r1"] == 1.0
+    for given, wanted in zip(asked[0], composed_queries(THREE), strict=True):
+        assert (given == wanted).all()
+    clothes_alone = composed_table(THREE, 1.0, lambda pictures, captions: (
+        knows(pictures, captions) * 0 + (THREE.outfits[THREE.picture[captions]][:, None]
+                                         == THREE.outfits)))["photo_and_words"]["ceiling"]["r1"]
+    assert 0.2 < clothes_alone < 0.8  # half of those who wear it are somebody else
+
+
+def test_what_the_oracle_sees_are_traits_of_the_photo_and_clothes_of_the_words(data):
+    records = data.test.records
+    nothing = np.zeros((len(records), 2), np.float32)
+    found = Embeddings(records, nothing, nothing, nothing, nothing, np.arange(len(records)),
+                       np.zeros(len(records), int))
+    pictures, captions = np.array([3, 20]), np.array([40, 7])
+    agree = composed_agreement(found)(pictures, captions)
+    for q, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
+        for other in range(0, len(records), 17):
+            person = sum(records[picture].factors[f"person/{t}"] == records[other].factors[
+                f"person/{t}"] for t in IDENTITY_TRAITS)
+            clothes = sum(records[other].factors.get(name) == value for name, value in
+                          records[caption].facts[0].items() if name.startswith("outfit/"))
+            assert agree[q, other] == person + clothes
+    assert composed_agreement(THREE) is None  # of whom no factors are known

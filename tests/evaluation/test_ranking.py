@@ -14,7 +14,7 @@ RNG = np.random.default_rng(0)
 
 def slow(similarity, query_ids, gallery_ids, ignore=None):
     """Sort each row, non-matches first among equals; count by hand."""
-    r1, r5, r10, ap, inp = [], [], [], [], []
+    r1, r5, r10, r20, ap, inp = [], [], [], [], [], []
     for q, row in enumerate(similarity):
         items = [(-s, bool(g == query_ids[q])) for k, (s, g) in
                  enumerate(zip(row, gallery_ids, strict=True))
@@ -22,22 +22,22 @@ def slow(similarity, query_ids, gallery_ids, ignore=None):
         hits = [n for n, (_, match) in enumerate(sorted(items), start=1) if match]
         if not hits:
             continue
-        for k, out in ((1, r1), (5, r5), (10, r10)):
+        for k, out in ((1, r1), (5, r5), (10, r10), (20, r20)):
             out.append(hits[0] <= k)
         ap.append(np.mean([(j + 1) / n for j, n in enumerate(hits)]))
         inp.append(len(hits) / hits[-1])
-    return [float(np.mean(x)) for x in (r1, r5, r10, ap, inp)]
+    return [float(np.mean(x)) for x in (r1, r5, r10, r20, ap, inp)]
 
 
 def values(report):
-    return [report.r1, report.r5, report.r10, report.map, report.minp]
+    return [report.r1, report.r5, report.r10, report.r20, report.map, report.minp]
 
 
 @pytest.mark.covers("R11")
 def test_a_ranking_done_by_hand():
     # gallery ids 1 2 1 3; query 1 ranks them 2(.9) 1(.8) 3(.5) 1(.1): matches at 2 and 4
     report = retrieval_metrics([[.8, .9, .1, .5]], [1], [1, 2, 1, 3])
-    assert values(report) == pytest.approx([0, 1, 1, (1 / 2 + 2 / 4) / 2, 2 / 4])
+    assert values(report) == pytest.approx([0, 1, 1, 1, (1 / 2 + 2 / 4) / 2, 2 / 4])
     assert (report.queries, report.skipped, report.gallery) == (1, 0, 4)
 
 
@@ -144,10 +144,10 @@ def test_random_ties_give_the_expected_score():
 def test_scores_of_any_kind_of_number_are_ranked_and_never_turned_around(kind):
     """Matches stand at 1 and 3: precision 1 and 2/3, and the last match at rank 3."""
     report = retrieval_metrics(np.array([[0, 5, 3]], kind), [0], [0, 0, 1])
-    assert values(report) == pytest.approx([1, 1, 1, (1 + 2 / 3) / 2, 2 / 3])
+    assert values(report) == pytest.approx([1, 1, 1, 1, (1 + 2 / 3) / 2, 2 / 3])
     # a non-match ties with a match
     turned = retrieval_metrics(np.array([[True, False, False]]), [0], [0, 0, 1])
-    assert values(turned) == pytest.approx([1, 1, 1, (1 + 2 / 3) / 2, 2 / 3])
+    assert values(turned) == pytest.approx([1, 1, 1, 1, (1 + 2 / 3) / 2, 2 / 3])
 
 
 @pytest.mark.parametrize(("kind", "high"), [(np.uint64, 2 ** 64 - 1), (np.int64, 2 ** 63 - 1)])
@@ -188,7 +188,7 @@ def test_an_ignore_mask_of_zeros_and_ones_is_the_boolean_mask(kind):
     report = retrieval_metrics(near, [1], [2, 1, 2], mask)
     assert (
         values(report)
-        == [1, 1, 1, 1, 1]
+        == [1, 1, 1, 1, 1, 1]
         == values(retrieval_metrics(near, [1], [2, 1, 2], mask > 0))
     )
     by_chance = chance([1], [2, 1, 2], mask)
@@ -217,7 +217,7 @@ def test_removed_items_stand_behind_no_score_however_low():
     """A removed item that shares the lowest score must not count as ranked before the match."""
     lowest = np.finfo(np.float64).min
     near, mask = np.array([[lowest, lowest, 1.0]]), np.array([[False, True, False]])
-    assert values(retrieval_metrics(near, [0], [0, 1, 2], mask)) == [0, 1, 1, 0.5, 0.5]
+    assert values(retrieval_metrics(near, [0], [0, 1, 2], mask)) == [0, 1, 1, 1, 0.5, 0.5]
 
 
 NOBODY = "no query has a match in the gallery; nothing can be scored"

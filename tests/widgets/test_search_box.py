@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from reidlab.engine.search import Searcher, search
+from reidlab.plots.attention import shared_out
 from reidlab.widgets.panel import stack
 from reidlab.widgets.search_box import SearchBox
 
@@ -76,7 +77,10 @@ def test_pictures_are_stacked_on_white():
     assert whole.getpixel((0, 0)) == (255, 0, 0) and whole.getpixel((0, 1)) == (0, 0, 255)
 
 
-def test_a_photo_asks_for_the_person_in_other_clothes(searcher):
+def test_a_photo_asks_for_the_person_in_other_clothes(searcher, monkeypatch):
+    shared = []
+    monkeypatch.setattr("reidlab.widgets.search_box.shared_out", lambda picture, found, title: (
+        shared.append(list(found)), shared_out(picture, found, title))[1])
     box = SearchBox(searcher, "wearing a red coat", k=6)
     words_alone = [h.path for h in box.hits]
     box.explain(2)
@@ -88,8 +92,10 @@ def test_a_photo_asks_for_the_person_in_other_clothes(searcher):
     assert box.photo.value[:4] == b"\x89PNG"
     why = box.why.value  # what the words add to clothing; the photo gives the person
     assert why[:4] == b"\x89PNG"
+    assert shared[-1] == ["cloth"]
     box.by.value = "clothing"
     box.text.value = "a tall man"
+    assert shared[-1] == ["identity"]
     assert [h.path for h in box.hits] == [h.path for h in searcher.find(
         "a tall man", 6, photo=photo, by="clothing")]
     box.text.value = ""
