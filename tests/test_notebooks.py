@@ -85,6 +85,7 @@ def test_every_claim_has_one_check_and_every_figure_is_committed(file):
     cells = nbformat.read(file, as_version=4).cells
     prose = "".join(c.source for c in cells if c.cell_type == "markdown")
     claims = re.findall(r"\[(C\d+\.\d+)\]", prose)
+    assert len(set(claims)) == len(claims)  # a second one would take the first one's value
     assert sorted(claims) == sorted(re.findall(r'check\("(C\d+\.\d+)"', code(cells)))
     pictures = [re.findall(r"\]\(\.\./figures/(\w+)\.svg\)", text)
                 for text in (prose, cells[0].source)]

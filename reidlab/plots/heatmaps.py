@@ -10,6 +10,8 @@ from reidlab.plots.style import COLOURS, figure, legend_above, reference_lines, 
 
 MOST_NUMBERS = 10  # cells a side up to which each cell shows its number
 FEW_POINTS = 15  # of a curve, up to which each is marked
+# as many as designs are compared: solid, dashed, dash-dotted, dotted, long and three short, sparse
+LINES: tuple = ("-", "--", "-.", ":", (0, (6, 2, 1, 2, 1, 2)), (0, (1, 3)))
 
 
 @styled
@@ -78,7 +80,7 @@ def lines(curves: dict[str, tuple], *, x: str, y: str, log: bool = False,
     fig = figure(5.6, 3.1)
     axis = fig.subplots()
     for k, (name, (xs, ys)) in enumerate(curves.items()):
-        axis.plot(xs, ys, ("-", "--", "-.", ":")[k % 4], label=name, markersize=4,
+        axis.plot(xs, ys, linestyle=LINES[k % len(LINES)], label=name, markersize=4,
                   marker="o" if len(xs) <= FEW_POINTS else None)
     reference_lines(axis, marks)
     if log:

@@ -92,8 +92,10 @@ def test_a_photo_asks_for_the_person_in_other_clothes(searcher, monkeypatch):
     assert box.photo.value[:4] == b"\x89PNG"
     why = box.why.value  # what the words add to clothing; the photo gives the person
     assert why[:4] == b"\x89PNG"
+    box.text.value = "a tall man wearing a red coat"
     assert shared[-1] == ["cloth"]
     box.by.value = "clothing"
+    assert shared[-1] == ["identity"]
     box.text.value = "a tall man"
     assert shared[-1] == ["identity"]
     assert [h.path for h in box.hits] == [h.path for h in searcher.find(
