@@ -160,7 +160,7 @@ def _index(options):
     found = index(options.folder, options.pictures, options.out, options.modality, options.store)
     if not found:  # of several processes, another than the first
         return found, ""
-    near = "exact search" if found["recall"] == 1 else (
+    near = "exact search" if found["exact"] else (
         f"approximate search, finds {100 * found['recall']:.1f} % of the ten nearest")
     lines = [f"{options.out}: {found['count']} pictures ({found['embedded']} embedded now, "
              f"{found['dropped']} dropped, {len(found['broken'])} broken), {near}"]

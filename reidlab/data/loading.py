@@ -78,14 +78,16 @@ def _read(data: Data) -> tuple[Path, dict[str, list[Record]]]:
     return text_image.read(name, folder)
 
 
-def says_anything(data: Data) -> bool:
-    """Whether a source has captions; its lists are read, its pictures are not.
+def silent_splits(data: Data) -> list[str]:
+    """Splits of a source without any caption; its lists are read, its pictures are not.
 
     Raises:
         ReidlabError: as `load_text_image`.
     """
-    return data.source == "synthetic" or any(
-        any(record.captions) for records in _read(data)[1].values() for record in records)
+    if data.source == "synthetic":
+        return []
+    return [name for name, records in _read(data)[1].items()
+            if not any(any(record.captions) for record in records)]
 
 
 def synthetic_text_image(data: Data, size: tuple[int, int]) -> TextImageData:

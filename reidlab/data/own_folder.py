@@ -123,6 +123,11 @@ def read(folder: Path, modality: str | None = None) -> dict[str, list[Record]]:
             tuple(row.get("captions", ())) or SILENT,
             tuple(s.identity for s in said) or SILENT, tuple(s.clothing for s in said) or SILENT,
             outfit, role=row.get("role", "")))
+    roles = {r.role for r in found["test"]}
+    for role in ("query", "gallery"):
+        if roles and not roles & {"", role}:
+            raise ReidlabError(f"{where} has no {role} pictures in test; give some that role, or "
+                               "none a role")
     if modality is None:
         refuse_unusable(found, where)
     return found

@@ -113,13 +113,20 @@ def embed_folder(run_dir: str | Path, pictures: str | Path, out: str | Path,
     write = {".npz": _npz, ".parquet": _parquet}.get(file.suffix)
     if write is None:
         raise ReidlabError(f"{file} ends in neither .npz nor .parquet; choose one of them")
+    if file.suffix == ".parquet":
+        _need_pyarrow()
+    if file.is_dir():
+        raise ReidlabError(f"cannot write {file}: it is a folder; name a file")
     rows, embedder = rows_of(folder), Embedder(run_dir, modality)
     done: list[Row] = [row for row in rows if row.fault]
     found = []
     for part, vectors in embedder.parts(folder, [row for row in rows if not row.fault]):
         done += part
         found.append(vectors)
-    paths = [row.path for row in done if not row.fault]
+    paths = [row.path.encode(errors="backslashreplace").decode() for row in done if not row.fault]
+    if not paths:
+        raise ReidlabError(f"none of the {len(done)} pictures in {folder} can be read, such as "
+                           f"{done[0].path}, which {done[0].fault}")
     vectors = np.concatenate([part for part in found if len(part)] or [np.empty((0, 0))])
     parts = embedder.task.parts
     write(file, paths, dict(zip(parts, np.split(vectors, len(parts), axis=1), strict=True)))
@@ -132,13 +139,18 @@ def _npz(file: Path, paths: list[str], columns: dict[str, np.ndarray]) -> None:
     write_whole(file, lambda out: np.savez(out, **everything))
 
 
-def _parquet(file: Path, paths: list[str], columns: dict[str, np.ndarray]) -> None:
+def _need_pyarrow() -> Any:
     try:
         import pyarrow
         import pyarrow.parquet
     except ImportError as fault:
         raise ReidlabError("a .parquet file needs pyarrow; pip install pyarrow, or ask for a .npz"
                            ) from fault
+    return pyarrow
+
+
+def _parquet(file: Path, paths: list[str], columns: dict[str, np.ndarray]) -> None:
+    pyarrow = _need_pyarrow()
     table = pyarrow.table({"path": paths} | {
         name: pyarrow.FixedSizeListArray.from_arrays(values.astype(np.float32).ravel(),
                                                      values.shape[1])

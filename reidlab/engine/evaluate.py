@@ -61,8 +61,9 @@ def evaluate_elsewhere(run_dir: str | Path, source: str) -> tuple[dict, Path]:
     known = {"data.source": source, "data.train_on_val": False}
     experiment = with_absolute_source(change(trained, {
         name: value for name, value in known.items() if name in flatten(trained)}))
+    model = load(run_dir, fastest_device())
     data = load_data(experiment)
-    report = _report(experiment, load(run_dir, fastest_device()), data, fingerprint(data)) | {
+    report = _report(experiment, model, data, fingerprint(data)) | {
         "trained_on": trained.data.source}
     layout = experiment.data.source.partition(":")[0]
     file = run.path / "reports" / f"{layout}-{report['fingerprint'][:8]}.json"

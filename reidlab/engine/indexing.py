@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
 
 from reidlab.data.folders import resolved
 from reidlab.engine.embedding import PART, Embedder
@@ -15,7 +16,8 @@ from reidlab.engine.progress import progress_bar
 from reidlab.errors import ReidlabError
 from reidlab.gallery.folder import LOCAL, GalleryFolder, Manifest
 from reidlab.gallery.milvus import connected
-from reidlab.gallery.rows import rows_of
+from reidlab.gallery.rows import Row, rows_of
+from reidlab.gallery.vectors import MOST_EXACT
 from reidlab.runs import lock
 from reidlab.runs.folder import RunFolder
 
@@ -38,7 +40,7 @@ def index(run_dir: str | Path, pictures: str | Path, out: str | Path, modality: 
 
     Returns:
         ``count``, ``embedded``, ``dropped``, ``broken`` (paths with what is wrong), ``width``,
-        ``recall``; of a process beside the first, ``{}``.
+        ``exact``, ``recall``; of a process beside the first, ``{}``.
 
     Raises:
         ReidlabError: no run, no pictures, no room; a folder that holds another gallery, or in which
@@ -50,7 +52,12 @@ def index(run_dir: str | Path, pictures: str | Path, out: str | Path, modality: 
         if kind != "milvus" or not uri:
             raise ReidlabError(f"unknown store {store!r:.60}; known: local, or milvus:URI as in "
                                "milvus:http://HOST:19530")
-        connected(uri)  # hours of embedding come first
+        if "://" not in uri:  # a file of Milvus Lite, the same from anywhere
+            store = f"milvus:{resolved(uri)}"
+        connected(store.removeprefix("milvus:"))  # or it would be told after hours of embedding
+    if resolved(gallery.path).is_relative_to(folder):
+        raise ReidlabError(f"{gallery.path} lies in {folder}, whose pictures it shall hold; choose "
+                           "a folder beside it")
     found, embedder = rows_of(folder), Embedder(run_dir, modality)
     asked = Manifest(run=str(resolved(run.path)), weights=run.weights_digest(),
                      pictures=str(folder), modality=modality, store=store)
@@ -65,11 +72,9 @@ def index(run_dir: str | Path, pictures: str | Path, out: str | Path, modality: 
             gallery.begin(asked)
         accelerator.wait_for_everyone()
         held = gallery.begin(asked)
-        known = {row._replace(fault=""): row for row in gallery.rows(held)}
-        before = len(known)
-        for rows, _ in gallery.kept_parts():
-            known |= {row._replace(fault=""): row for row in rows}
-        fresh = [row for row in found if row.fault == "" and row not in known]
+        before = gallery.rows(held)
+        plan = [found, _unknown(found, _known(gallery, before))]
+        found, fresh = broadcast_object_list(plan)  # one list for all, whatever changes meanwhile
         shares = [fresh[k:k + PART] for k in range(0, len(fresh), PART)][rank::ranks]
         mine = [row for share in shares for row in share]
         with progress_bar("embedding", len(mine), off=quiet or not main, unit="picture") as bar:
@@ -79,19 +84,29 @@ def index(run_dir: str | Path, pictures: str | Path, out: str | Path, modality: 
         accelerator.wait_for_everyone()
         if not main:
             return {}
-        for rows, _ in gallery.kept_parts():
-            known |= {row._replace(fault=""): row for row in rows}
+        known = _known(gallery, before)
         final = [row if row.fault else known[row] for row in found]
         present = set(found)
-        kept = sum(row._replace(fault="") in present for row in gallery.rows(held))
-        if final != gallery.rows(held) or not held.state:
+        kept = sum(row._replace(fault="") in present for row in before)
+        if final != before or not held.state:
             width = embedder.vectors(np.zeros((1, *embedder.size, 3), np.uint8)).shape[1]
             held = gallery.finish(held, final, width)
-        return {**asdict(held), "embedded": len(fresh), "dropped": before - kept,
+        return {**asdict(held), "embedded": len(fresh), "dropped": len(before) - kept,
+                "exact": store != LOCAL or held.count <= MOST_EXACT,
                 "broken": {row.path: row.fault for row in final if row.fault}}
     finally:
         if main:
             lock.give_back(gallery.lock)
+
+
+def _known(gallery: GalleryFolder, before: list[Row]) -> dict[Row, Row]:
+    """Rows of the present state and of the parts, as each picture is found → as it was kept."""
+    kept = [*before, *(row for rows, _ in gallery.kept_parts() for row in rows)]
+    return {row._replace(fault=""): row for row in kept}
+
+
+def _unknown(found: list[Row], known: dict[Row, Row]) -> list[Row]:
+    return [row for row in found if row.fault == "" and row not in known]
 
 
 def _make(folder: Path) -> None:

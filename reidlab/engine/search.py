@@ -11,7 +11,7 @@ from reidlab.config.text_image import Scoring
 from reidlab.data.caption_parser import parse_caption
 from reidlab.data.loading import load_split
 from reidlab.data.packing import pack
-from reidlab.data.pictures import PictureFault, open_picture, picture_fault, pictures_in
+from reidlab.data.pictures import PictureFault, open_picture, picture_fault
 from reidlab.data.records import Split
 from reidlab.engine.embedding import Embedder, refuse_modality
 from reidlab.errors import ReidlabError
@@ -20,7 +20,7 @@ from reidlab.evaluation.embeddings import embed, embed_texts
 from reidlab.evaluation.text_image import query_outfit_mask
 from reidlab.gallery.folder import GalleryFolder, is_gallery
 from reidlab.gallery.gallery import Found, Gallery, LocalVectors
-from reidlab.gallery.rows import ALL, Only, Row
+from reidlab.gallery.rows import ALL, Only, Row, rows_of
 from reidlab.gallery.vectors import VectorIndex
 from reidlab.runs.folder import RunFolder
 from reidlab.tasks import load_data
@@ -105,8 +105,9 @@ class Searcher:
             self._images, self._pids = split.images, split.pids.tolist()
             rows = [Row(record.path, 0, 0, 0, record.camid) for record in split.records]
         else:
-            files = pictures_in(Path(pictures))
-            self._images, rows = pack(files, size), [Row(str(file), 0, 0, 0) for file in files]
+            folder = Path(pictures)
+            rows = [row._replace(path=str(folder / row.path)) for row in rows_of(folder)]
+            self._images = pack([Path(row.path) for row in rows], size)
         vectors = np.concatenate([self._embedder.vectors(self._images[k:k + 256])
                                   for k in range(0, len(rows), 256)])
         return Gallery(rows, LocalVectors(VectorIndex.of(vectors), rows))
@@ -132,8 +133,14 @@ class Searcher:
         identity, clothing = self._asked(text, photo, by, modality)
         query = np.concatenate([identity, weight * clothing])
         count = min(FEW, len(self.gallery)) if k is None else k
-        return [self._hit(found, query, len(identity)) for found in
-                self.gallery.search(query, count, only)]
+        if (only.since, only.until) != (None, None) and self._pids is not None:
+            raise ReidlabError("nothing says when the run's own test people were seen; leave since "
+                               "and until out, or search a folder or a gallery")
+        found = self.gallery.search(query, count, only)
+        if not found:
+            raise ReidlabError("no picture of the gallery is of these cameras and times; widen "
+                               "camera, since and until")
+        return [self._hit(each, query, len(identity)) for each in found]
 
     def _hit(self, found: Found, query: np.ndarray, width: int) -> Hit:
         return Hit(found.score, float(found.vector[:width] @ query[:width]),
@@ -196,12 +203,24 @@ def halves(text: str) -> tuple[str, str]:
     return identity, clothing
 
 
-def refuse_weight(weight: float) -> None:
-    """Stop at a weight of the clothing score that cannot be meant.
+def refuse_unread(said: tuple[str, str], by: str | None) -> None:
+    """Stop where a photo gives all that words say.
+
+    Args:
+        said: of the person, and of the clothes.
+        by: what a photo gives; None without one.
 
     Raises:
-        ReidlabError: below 0, or no number.
+        ReidlabError: words that would not be read.
     """
+    left = {"identity": said[1], "clothing": said[0], "both": "", None: "all"}[by]
+    if not left:
+        raise ReidlabError(f"the photo gives {by}, so nothing of the description would be read; "
+                           "leave the words out, or let the photo give the other half")
+
+
+def refuse_weight(weight: float) -> None:
+    """Raise a ReidlabError at a weight of the clothing score below 0, or that is no number."""
     if not 0 <= weight < float("inf"):
         raise ReidlabError(f"the weight of clothing is {weight}; it must be 0 (any clothes) or "
                            "above")
@@ -241,8 +260,8 @@ def search(place: str | Path, text: str = "", k: int | None = None,
         raise ReidlabError(f"by={by} says what a photo gives; name a photo, or leave it out")
     if by is not None and by not in PHOTO_GIVES:
         raise ReidlabError(f"by is {by!r:.60}; known: {', '.join(PHOTO_GIVES)}")
-    if photo is None or text.strip():
-        halves(text)  # a description of nothing is told before anything is loaded
+    if photo is None or text.strip():  # what says nothing is told before anything is loaded
+        refuse_unread(halves(text), by or "identity" if photo is not None else None)
     if photo is not None and (fault := picture_fault(Path(photo))):
         raise fault
     return Searcher(place, gallery).find(text, k, cloth_weight, photo, by, only, modality)

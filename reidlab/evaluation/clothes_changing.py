@@ -45,25 +45,24 @@ def outfit_tables(found: Embeddings, source: str) -> Table:
     """Image → image scores of a split by identity vectors.
 
     Args:
-        found: vectors of a split whose outfits are known.
+        found: vectors of a split.
         source: data source; PRCC has rules of its own.
 
     Returns:
         ``general``, ``same_clothes`` and ``clothes_changing`` (of PRCC the last two, each also
         ``_single_shot``) → scores with chance and protocol. A kind that no query can be asked in is
-        left out; empty where outfits are unknown.
+        left out; where an outfit is unknown, all but ``general``.
     """
-    if not len(found.records) or (found.outfits < 0).any():
-        return {}
+    known = not (found.outfits < 0).any()
     asking = _with_role(found.records, "query")
     shown = _with_role(found.records, "gallery")
-    if source.partition(":")[0] == "prcc" and any(r.role for r in found.records):
+    if known and source.partition(":")[0] == "prcc" and any(r.role for r in found.records):
         return _prcc(found, asking, shown)
     records = found.records
     similarity = found.id_image[asking] @ found.id_image[shown].T
     queries, gallery = [records[k] for k in asking], [records[k] for k in shown]
     tables = {}
-    for kind in ("general", "same_clothes", "clothes_changing"):
+    for kind in ("general", "same_clothes", "clothes_changing") if known else ("general",):
         left_out = ignored(queries, gallery, kind)
         if scored := _scored(similarity, queries, gallery, left_out):
             tables[kind] = scored | {"protocol": f"{kind.replace('_', ' ')}: the query's person in "

@@ -81,12 +81,12 @@ def embed(model, split: Split, batch_size: int = 256, pictures=None,
         records = [split.records[k] for k in chosen]
         id_image, cloth_image, tokens = embed_images(model, split.images, chosen, batch_size,
                                                      mirror)
-        where = [(k, c) for k, r in enumerate(records) for c in range(len(r.captions))]
+        where = [(k, c) for k, r in enumerate(records) for c, said in enumerate(r.captions) if said]
         id_text, cloth_text = (
             embed_texts(model, [getattr(records[k], side)[c] for k, c in where], heads, batch_size)
             for side, heads in (("id_captions", model.id_heads),
                                 ("cloth_captions", model.cloth_heads)))
-        picture, caption = np.array(where).reshape(-1, 2).T
+        picture, caption = np.array(where, np.int64).reshape(-1, 2).T
         return Embeddings(records, id_image, cloth_image, id_text, cloth_text, picture, caption,
                           tokens)
 
@@ -131,6 +131,8 @@ def _vectors(model, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def embed_texts(model, texts: list[str], heads, batch_size: int = 256) -> np.ndarray:
     """(n, E) vectors of n texts by a model at rest; an empty text gives zeros, which match
     nothing."""
+    if not texts:
+        return embed_texts(model, [""], heads)[:0]
     with evaluating(model):
         deal = Deal(len(texts))
         own = [texts[k] for k in deal.own]

@@ -100,7 +100,7 @@ def outfits(reports: list[dict], split: str = "test") -> str:
                              f"{100 * found['chance']['r1']:.1f}"])
                 protocols[found["protocol"]] = None
     if not rows:
-        return "No outfits are known: nobody can be asked for in the same or in other clothes."
+        return "Nobody is seen in two pictures that may meet: nothing can be scored."
     return grid(head, rows) + "\n\nProtocols: " + " | ".join(protocols) + "."
 
 

@@ -9,9 +9,11 @@ A state is written beside the old one, then `gallery.json` names it: a reader se
 """
 import hashlib
 import os
+import secrets
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +43,7 @@ class Manifest:
         count, broken: pictures with a vector, and without.
         width: D of the vectors.
         recall: of ten nearest that a search finds; 1.0 where it is exact.
+        name: of the gallery's collections in Milvus; no two galleries share one.
     """
 
     run: str
@@ -53,6 +56,7 @@ class Manifest:
     broken: int = 0
     width: int = 0
     recall: float = 1.0
+    name: str = ""
     format: int = FORMAT
 
 
@@ -108,6 +112,7 @@ class GalleryFolder:
         if self.path.is_dir() and (others := {p.name for p in self.path.iterdir()} - {"lock"}):
             raise ReidlabError(f"{self.path} holds {min(others)!r:.60} and no gallery; choose a "
                                "new folder")
+        asked = replace(asked, name=secrets.token_hex(8))
         write_json(self.file, asdict(asked))
         return asked
 
@@ -121,12 +126,20 @@ class GalleryFolder:
         Raises:
             MissingPath: no gallery; ReidlabError: damaged, or not indexed to its end yet.
         """
-        held = self.manifest()
+        while True:
+            held = self.manifest()
+            try:
+                return held, self._opened(held)
+            except ReidlabError:
+                if self.manifest().state == held.state:
+                    raise  # else an index has ended meanwhile, and took the old state away
+
+    def _opened(self, held: Manifest) -> Gallery:
         if not held.state:
             raise ReidlabError(f"{self.path} is not indexed to its end yet; repeat reidlab index "
                                f"{held.run} {held.pictures} --out {self.path}")
         sound = [row for row in self.rows(held) if not row.fault]
-        return held, Gallery(sound, self._vectors(held, sound))
+        return Gallery(sound, self._vectors(held, sound))
 
     def _vectors(self, held: Manifest, sound: Sequence[Row]) -> Vectors:
         if held.store != LOCAL:
@@ -137,10 +150,9 @@ class GalleryFolder:
                                "vectors; delete it and index the pictures again")
         return LocalVectors(index, sound)
 
-    def _milvus(self, held: Manifest, sound: Sequence[Row] = ()) -> MilvusVectors:
-        name = hashlib.sha1(f"{held.weights}{held.pictures}{held.modality}".encode()).hexdigest()
-        return MilvusVectors(held.store.removeprefix("milvus:"), f"reidlab_{name[:20]}",
-                             held.width, sound)
+    def _milvus(self, held: Manifest, sound: Sequence[Row], make: bool = False) -> MilvusVectors:
+        return MilvusVectors(held.store.removeprefix("milvus:"),
+                             f"reidlab_{held.name}_{held.state}", held.width, sound, make)
 
     def _state(self, number: int) -> Path:
         return self.path / f"state-{number:04d}"
@@ -157,15 +169,15 @@ class GalleryFolder:
         write_whole(name.with_suffix(".npy"), lambda out: np.save(out, half))
         write_whole(name.with_suffix(".jsonl"), lambda out: out.write(rows_.written(rows)))
 
-    def kept_parts(self) -> Iterator[tuple[list[Row], np.ndarray]]:
-        """Rows and (n, D) vectors of the whole parts; what a kill damaged is passed over."""
+    def kept_parts(self) -> Iterator[tuple[list[Row], Path]]:
+        """Rows and the file of (n, D) vectors of the whole parts; damaged ones are passed over."""
         for file in sorted(self.parts.glob("[0-9a-f]*.jsonl")):
+            vectors = file.with_suffix(".npy")
             try:
-                found = rows_.read(file)
-                vectors = np.load(file.with_suffix(".npy"), mmap_mode="r")
-            except (ReidlabError, OSError, ValueError, EOFError):
+                found, count = rows_.read(file), len(np.load(vectors))
+            except (ReidlabError, FileNotFoundError, ValueError, EOFError):
                 continue
-            if len(vectors) == sum(not row.fault for row in found):
+            if count == sum(not row.fault for row in found):
                 yield found, vectors
 
     def finish(self, held: Manifest, rows: Sequence[Row], width: int,
@@ -185,43 +197,44 @@ class GalleryFolder:
                             broken=len(rows) - len(sound))
         place = self._state(following.state)
         shutil.rmtree(place, ignore_errors=True)  # of a finish that was killed
+        sources, old = _Sources(self.kept_parts()), [row for row in before if not row.fault]
+        held_vectors = self._vectors(held, old) if held.state else None
+        if held_vectors is not None:
+            sources.add(old, held_vectors.vectors)
+
+        def take(numbers: np.ndarray) -> np.ndarray:
+            return sources.take([sound[n] for n in numbers])
+
         if held.store != LOCAL:
-            parts = _Sources(self.kept_parts())
-            fresh = [row for row in sound if row in parts.where]
-            milvus = self._milvus(following)
-            milvus.put(fresh, lambda numbers: parts.take([fresh[n] for n in numbers]))
-            gone = {row.path for row in before if not row.fault} - {row.path for row in sound}
-            milvus.drop([row for row in before if row.path in gone])
+            self._milvus(following, sound, make=True).put(sound, take)
         else:
-            sources = _Sources(self.kept_parts())
-            if held.state:
-                old = [row for row in before if not row.fault]
-                sources.add(old, self._vectors(held, old).vectors)
-            index = build(lambda numbers: sources.take([sound[n] for n in numbers]), len(sound),
-                          width)
+            index = build(take, len(sound), width)
             index.write(place / "vectors.faiss")
             following = replace(following, recall=index.recall)
         write_whole(place / "pictures.jsonl", lambda out: out.write(rows_.written(rows)))
         write_json(self.file, asdict(following))
         shutil.rmtree(self.parts, ignore_errors=True)
+        if isinstance(held_vectors, MilvusVectors):
+            held_vectors.forget()
         for old_state in self.path.glob("state-*"):
             if old_state != place:
                 shutil.rmtree(old_state, ignore_errors=True)
         return following
 
 
-def _reader(kept: np.ndarray) -> Take:
-    return lambda numbers: kept[numbers].astype(np.float32)
+def _taken(read: Callable[[Path], np.ndarray], file: Path, numbers: np.ndarray) -> np.ndarray:
+    return read(file)[numbers].astype(np.float32)
 
 
 class _Sources:
     """Where the vector of each row is: in a part, or in the state before."""
 
-    def __init__(self, parts: Iterator[tuple[list[Row], np.ndarray]]):
+    def __init__(self, parts: Iterator[tuple[list[Row], Path]]):
         self.where: dict[Row, tuple[int, int]] = {}
         self._take: list[Take] = []
-        for rows, vectors in parts:
-            self.add([row for row in rows if not row.fault], _reader(vectors))
+        read = lru_cache(maxsize=64)(np.load)  # a part is a megabyte; open files are few
+        for rows, file in parts:
+            self.add([row for row in rows if not row.fault], partial(_taken, read, file))
 
     def add(self, rows: Sequence[Row], take: Take) -> None:
         source = len(self._take)

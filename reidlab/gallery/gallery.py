@@ -98,6 +98,9 @@ class Gallery:
         Raises:
             ReidlabError: `k` is below 1 or above the number of pictures.
         """
+        if not len(self):
+            raise ReidlabError("the gallery has no picture that could be read; look at what index "
+                               "says of them")
         if not 1 <= k <= len(self):
             raise ReidlabError(f"k is {k}; the gallery has {len(self)} pictures: ask for 1 to "
                                f"{len(self)}")

@@ -14,7 +14,8 @@ BATCH = 1000  # rows of one message
 
 
 class MilvusVectors:
-    """A collection whose rows are the pictures of one gallery, exactly searched (index FLAT).
+    """A collection whose rows are the pictures of one state of a gallery, exactly searched (index
+    FLAT).
 
     A picture's key is made from its path: 63 bits of SHA-1.
 
@@ -23,21 +24,30 @@ class MilvusVectors:
         collection: its name.
         width: D of the vectors.
         rows: the pictures that are there, in the order of their numbers.
+        make: make the collection, empty; else it has to be there, with as many rows.
 
     Raises:
-        ReidlabError: no client installed, or nobody answers.
+        ReidlabError: no client installed, nobody answers, or the collection is not there or whole.
     """
 
-    def __init__(self, uri: str, collection: str, width: int, rows: Sequence[Row] = ()):
+    def __init__(self, uri: str, collection: str, width: int, rows: Sequence[Row] = (),
+                 make: bool = False):
         self._client = connected(uri)
         from pymilvus import DataType
         self.uri, self.collection, self.width = uri, collection, width
         self.exact, self.recall = True, 1.0
         self.keys = keys_of(rows)
         self._number = {key: number for number, key in enumerate(self.keys)}
-        if self._said(self._client.has_collection, collection):
-            self._said(self._client.load_collection, collection)
+        there = self._said(self._client.has_collection, collection)
+        if not make:
+            held = self._count() if there else 0
+            if held != len(self.keys):
+                raise ReidlabError(f"Milvus at {uri} has {held} of {len(self.keys)} pictures of "
+                                   "this gallery; name the address that it was made with, or "
+                                   "delete the gallery and index again")
             return
+        if there:
+            self._said(self._client.drop_collection, collection)
         schema = self._client.create_schema(auto_id=False, enable_dynamic_field=False)
         schema.add_field("key", DataType.INT64, is_primary=True)
         schema.add_field("camera", DataType.INT64)
@@ -52,7 +62,7 @@ class MilvusVectors:
         return len(self.keys)
 
     def put(self, rows: Sequence[Row], take: Take) -> None:
-        """Add rows, or change those that are there; `take` gives the vectors of positions."""
+        """Add rows; `take` gives the vectors of positions."""
         keys = keys_of(rows)
         for start in range(0, len(rows), BATCH):
             chosen = range(start, min(len(rows), start + BATCH))
@@ -61,11 +71,15 @@ class MilvusVectors:
                 {"key": keys[k], "camera": rows[k].camera, "time": rows[k].time, "vector": vector}
                 for k, vector in zip(chosen, vectors, strict=True)])
 
-    def drop(self, rows: Sequence[Row]) -> None:
-        """Remove rows."""
-        keys = keys_of(rows)
-        for start in range(0, len(keys), BATCH):
-            self._said(self._client.delete, self.collection, ids=keys[start:start + BATCH])
+    def _count(self) -> int:
+        self._said(self._client.load_collection, self.collection)
+        found = self._said(self._client.query, self.collection, filter="",
+                           output_fields=["count(*)"])
+        return int(found[0]["count(*)"])
+
+    def forget(self) -> None:
+        """Remove the whole collection."""
+        self._said(self._client.drop_collection, self.collection)
 
     def search(self, query: np.ndarray, k: int, only: Only = ALL
                ) -> tuple[np.ndarray, np.ndarray]:
@@ -73,8 +87,7 @@ class MilvusVectors:
         found = self._said(self._client.search, self.collection, data=[query.tolist()], limit=k,
                            anns_field="vector", search_params={"metric_type": "IP"},
                            filter=only.expression())[0]
-        known = [(self._number[hit["key"]], hit["distance"]) for hit in found
-                 if hit["key"] in self._number]
+        known = [(self._number[hit["key"]], hit["distance"]) for hit in found]
         numbers = np.array([number for number, _ in known], np.int64)
         scores = np.array([score for _, score in known], np.float32)
         order = np.lexsort((numbers, -scores))

@@ -10,7 +10,7 @@ from torch import nn
 from reidlab.batches.text_image import Batch, Batches
 from reidlab.config import TextImageExperiment
 from reidlab.data.folders import write_folder
-from reidlab.data.loading import load_text_image, says_anything
+from reidlab.data.loading import load_text_image, silent_splits
 from reidlab.data.records import TextImageData
 from reidlab.disentangle.reversal import alpha_ramp
 from reidlab.encoders.tokens import read_tokenizer, train_tokenizer
@@ -163,8 +163,8 @@ class TextImageTraining:
         """Scores of val pictures in other outfits; where nobody can be asked so, of all."""
         tables = outfit_tables(found, self.data.source)
         if not tables:
-            raise ReidlabError(f"{self.data.source} has no val person in two pictures of known "
-                               "outfits, by which a checkpoint could be chosen; add some")
+            raise ReidlabError(f"{self.data.source} has no val person in two pictures, by which a "
+                               "checkpoint could be chosen; add some")
         scored = tables.get("clothes_changing", tables[next(iter(tables))])
         return {f"val/{name}": scored[key] for name, key in (
             ("R1", "r1"), ("R5", "r5"), ("mAP", "map"), ("mINP", "minp"))}
@@ -185,6 +185,8 @@ class TextImageTraining:
                 torch.tensor([r.outfit for r in records]), self.experiment.heads.erasure_kept)
         else:
             said = [r.cloth_captions[0] for r in records]
+            if not any(said):
+                return {}
             erased = erasure.fit(identity, torch.from_numpy(
                 embed_texts(model, said, model.cloth_heads)))
         return {"concept_erasure/directions": erased}
@@ -197,8 +199,9 @@ def refuse_unsaid(experiment: TextImageExperiment) -> None:
         ReidlabError: which terms.
     """
     weights = {name for name, weight in vars(experiment.loss.weights).items() if weight}
-    if (reading := sorted(SAID & weights)) and not says_anything(experiment.data):
-        raise ReidlabError(f"{experiment.data.source} has no captions, which {experiment.name} "
+    if (reading := sorted(SAID & weights)) and (silent := silent_splits(experiment.data)):
+        raise ReidlabError(f"{experiment.data.source} has no captions in {' and '.join(silent)}, "
+                           f"which {experiment.name} "
                            f"reads (loss.weights of {', '.join(reading)}); train clothes_changing")
 
 

@@ -1,5 +1,6 @@
 """The search box: type a description, show a photo, or both; click a hit to see where it comes
 from, or to ask with it."""
+import html
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ class SearchBox:
         self.hits: list[Hit] = []
         self.asked_photo: np.ndarray | None = None
         self.place = 0  # of the hit that is looked at
+        self.said: tuple[str, str | None] = ("", None)  # words of the hits, and what a photo gave
         self.text = ipywidgets.Text(value=text, description="who?", continuous_update=False,
                                     layout={"width": "42em"})
         self.weight = ipywidgets.FloatSlider(
@@ -75,7 +77,7 @@ class SearchBox:
         except ReidlabError as fault:
             self._refused(fault)
             return
-        self.fault.value = ""
+        self.fault.value, self.said = "", (self.text.value, by)
         self.photo.value = b"" if self.asked_photo is None else encoded(
             Image.fromarray(self.asked_photo))
         for place, hit in enumerate(self.hits):
@@ -98,7 +100,8 @@ class SearchBox:
 
     def still(self) -> bytes:
         """Ranking and reasons as one picture (PNG), for a page that runs no widgets."""
-        row = png(ranked([{"text": self.text.value or f"a photo, by {self.by.value}", "hits": [
+        words, by = self.said
+        row = png(ranked([{"text": words or f"a photo, by {by}", "hits": [
             (h.image, h.score, None) for h in self.hits]}], columns=self.k))
         why = self._explained(0)
         return row if why is None else stack(row, png(why))
@@ -147,13 +150,14 @@ class SearchBox:
             self.ask_with(photo)
 
     def _refused(self, fault: ReidlabError) -> None:
-        self.fault.value = f"<span style='color:#b3261e'>{fault}</span>"
+        self.fault.value = f"<span style='color:#b3261e'>{html.escape(str(fault))}</span>"
 
     def _explained(self, place: int):
         """What words add to the score of a hit; None where a photo gives both of its parts."""
         hit = self.hits[place]
-        said = self.searcher.explain(hit, self.text.value) if self.text.value.strip() else {}
-        given = () if self.asked_photo is None else PHOTO_GIVES[self.by.value]
+        words, by = self.said
+        said = self.searcher.explain(hit, words) if words.strip() else {}
+        given = () if by is None else PHOTO_GIVES[by]
         said = {side: found for side, found in said.items()
                 if {"cloth": "clothing"}.get(side, side) not in given}
         if not said:

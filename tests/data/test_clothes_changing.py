@@ -11,7 +11,7 @@ from reidlab.config.visible_infrared import Data as InfraredData
 from reidlab.data import clothes_changing, own_folder
 from reidlab.data.checking import check
 from reidlab.data.exporting import export_synthetic
-from reidlab.data.loading import load_text_image, load_visible_infrared, says_anything
+from reidlab.data.loading import load_text_image, load_visible_infrared, silent_splits
 from reidlab.errors import MissingPath, ReidlabError
 from tests.data.making import picture
 
@@ -92,7 +92,8 @@ def test_what_is_written_is_read_and_checked_again(name, written, capsys):
     assert len(set(data.test.pids)) == 5 and not set(data.train.pids) & set(data.test.pids)
     worn = {pid: {r.outfit for r in data.test.records if r.pid == pid} for pid in data.test.pids}
     assert {len(outfits) for outfits in worn.values()} == {2 if name == "prcc" else 3}
-    assert says_anything(Data(source=f"{name}:{folder}")) == (name == "folder")
+    silent = [] if name == "folder" else ["train", "val", "test"]
+    assert silent_splits(Data(source=f"{name}:{folder}")) == silent
     found = check(name, folder)
     assert found["problems"] == [] and found["counts"]["test"]["people"] == 5
     assert found["counts"]["test"]["pictures"] == len(data.test.records)
@@ -174,6 +175,9 @@ def test_a_list_that_contradicts_itself_is_refused(tmp_path):
         own_folder.read(folder)
     own(folder, [line | {"split": ("train", "test")[n % 2]} for n, line in enumerate(PEOPLE)])
     with pytest.raises(ReidlabError, match="person ann is in train and in test; keep each"):
+        own_folder.read(folder)
+    own(folder, [line | {"role": "query"} for line in PEOPLE])
+    with pytest.raises(ReidlabError, match="has no gallery pictures in test; give some that role"):
         own_folder.read(folder)
     (folder / "people.jsonl").write_text("no json\n")
     with pytest.raises(ReidlabError, match="line 1: no JSON: 'no json'"):

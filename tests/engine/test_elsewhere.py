@@ -61,7 +61,7 @@ def test_a_run_is_scored_on_other_data_and_its_own_report_stays(run, folders, ca
 
 
 def test_a_design_that_reads_words_is_refused_where_there_are_none(folders, tmp_path):
-    with pytest.raises(ReidlabError, match="has no captions, which corrected reads .*info_nce"):
+    with pytest.raises(ReidlabError, match="no captions in train and val and test, which"):
         train(mini(data__source=f"prcc:{folders / 'prcc'}", training__batch_size=16),
               tmp_path / "run", quiet=True)
     assert not (tmp_path / "run" / "metrics.jsonl").exists()
@@ -101,5 +101,41 @@ def test_a_checkpoint_is_chosen_by_people_in_other_clothes(monkeypatch):
     del tables["clothes_changing"]  # everybody wears one outfit
     assert task._by_pictures(None)["val/mAP"] == 0.9
     tables.clear()
-    with pytest.raises(ReidlabError, match="has no val person in two pictures of known outfits"):
+    with pytest.raises(ReidlabError, match="has no val person in two pictures, by which"):
         task._by_pictures(None)
+
+
+@pytest.mark.slow
+def test_a_template_alone_is_enough_to_train_and_score_by_pictures(folders, tmp_path, cache):
+    for n, file in enumerate(sorted((folders / "prcc" / "rgb" / "train").rglob("*.jpg"))[:160]):
+        person = tmp_path / "own" / file.parent.name
+        person.mkdir(parents=True, exist_ok=True)
+        (person / f"{n}.jpg").write_bytes(file.read_bytes())
+    assert main(["data", "template", str(tmp_path / "own")]) == 0
+    experiment = mini("clothes_changing", data__source=f"folder:{tmp_path / 'own'}",
+                      training__batch_size=16)
+    report = train(experiment, tmp_path / "run", quiet=True)
+    assert set(report["outfits"]["test"]) == {"general"}  # nothing says who wears what
+
+
+def test_pictures_without_captions_ask_nothing_and_a_split_without_any_is_refused(
+        run, folders, tmp_path):
+    lines = [json.loads(line) for line in (folders / "folder" / "people.jsonl").read_text(
+        ).splitlines()]
+    some = [line if line["split"] == "train" or n % 3 == 0 else
+            {k: v for k, v in line.items() if k != "captions"} for n, line in enumerate(lines)]
+    listed = folders / "folder" / "people.jsonl"
+    whole = listed.read_text()
+    try:
+        listed.write_text("".join(json.dumps(line) + "\n" for line in some))
+        report, _ = evaluate_elsewhere(run, f"folder:{folders / 'folder'}")
+        asked = report["tables"]["test"]["same_clothes"]["text_to_image"]["queries"]
+        assert 0 < asked <= sum("captions" in line and line["split"] == "test" for line in some)
+        none = [{k: v for k, v in line.items() if k != "captions" or line["split"] != "val"}
+                for line in lines]
+        listed.write_text("".join(json.dumps(line) + "\n" for line in none))
+        with pytest.raises(ReidlabError, match="has no captions in val, which corrected reads"):
+            train(mini(data__source=f"folder:{folders / 'folder'}", training__batch_size=16),
+                  tmp_path / "run", quiet=True)
+    finally:
+        listed.write_text(whole)

@@ -2,6 +2,7 @@
 import json
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from pymilvus import MilvusClient
 
 from reidlab.__main__ import main
 from reidlab.engine import embedding
@@ -78,7 +80,7 @@ def test_a_gallery_answers_as_the_folder_itself_does(run, pictures, tmp_path):
     index(run, pictures, tmp_path / "g", quiet=True)
     photo = pictures / "cam1" / "003.png"
     for asked in ({"text": SAID}, {"photo": photo}, {"text": SAID, "photo": photo},
-                  {"text": SAID, "photo": photo, "by": "clothing"},
+                  {"text": SAID, "photo": photo, "by": "clothing"}, {"photo": photo, "by": "both"},
                   {"text": SAID, "cloth_weight": 0.0}, {"text": SAID, "cloth_weight": 2.0}):
         kept = {h.path: h for h in search(tmp_path / "g", k=20, **asked)}
         now = search(run, k=20, gallery=pictures, **asked)
@@ -90,7 +92,14 @@ def test_a_gallery_answers_as_the_folder_itself_does(run, pictures, tmp_path):
     assert search(tmp_path / "g", photo=photo, k=1)[0].path == "cam1/003.png"
     assert {h.path[:4] for h in search(tmp_path / "g", SAID, k=20, only=Only((2,)))} == {"cam2"}
     late = max(r.time for r in rows_of(pictures)) + 1
-    assert search(tmp_path / "g", SAID, only=Only(since=late)) == []
+    for place in (tmp_path / "g", tmp_path / "g"):
+        with pytest.raises(ReidlabError, match="no picture of the gallery is of these cameras and"):
+            search(place, SAID, only=Only(since=late))
+    with pytest.raises(ReidlabError, match="no picture of the gallery is of these cameras and tim"):
+        search(run, SAID, gallery=pictures, only=Only((9,)))
+    assert len(search(run, SAID, k=20, gallery=pictures, only=Only((2,), since=1))) == 7
+    with pytest.raises(ReidlabError, match="nothing says when the run's own test people were seen"):
+        search(run, SAID, only=Only(since=1))
 
 
 def test_only_what_is_new_or_changed_is_embedded_and_what_is_gone_is_dropped(
@@ -355,6 +364,8 @@ def test_milvus_keeps_a_gallery_that_grows_and_shrinks(run, pictures, tmp_path):
         index(run, pictures, tmp_path / "g", quiet=True)
         found = index(run, pictures, tmp_path / "m", store=store, quiet=True)
         assert found["count"] == 20 and found["embedded"] == (20, 1)[step]
+        collections = {len(MilvusClient(str(tmp_path / "m.db")).list_collections())}
+        assert collections == {1}  # that of the state that holds
         for asked in ({"text": SAID}, {"text": SAID, "cloth_weight": 0.3},
                       {"photo": pictures / "cam3" / "005.png"}, {"text": SAID, "only": Only((1,))}):
             here, there = (search(tmp_path / name, k=20, **asked) for name in ("g", "m"))
@@ -362,3 +373,90 @@ def test_milvus_keeps_a_gallery_that_grows_and_shrinks(run, pictures, tmp_path):
             assert [h.score for h in there] == pytest.approx([h.score for h in here], abs=1e-5)
         (pictures / "cam1" / "000.png").unlink(missing_ok=True)
         draw(pictures, 50)
+
+
+def test_an_index_into_milvus_that_dies_leaves_the_old_state_as_it_was(
+        run, pictures, tmp_path, monkeypatch):
+    store = f"milvus:{tmp_path / 'm.db'}"
+    index(run, pictures, tmp_path / "m", store=store, quiet=True)
+    before = [(h.path, round(h.score, 5)) for h in search(tmp_path / "m", SAID, k=20)]
+    for number in range(30, 36):
+        draw(pictures, number)
+    with monkeypatch.context() as patched:
+        patched.setattr("reidlab.gallery.folder.write_json", lambda *given: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            index(run, pictures, tmp_path / "m", store=store, quiet=True)
+    assert [(h.path, round(h.score, 5)) for h in search(tmp_path / "m", SAID, k=20)] == before
+    assert index(run, pictures, tmp_path / "m", store=store, quiet=True)["count"] == 26
+    assert len(search(tmp_path / "m", SAID, k=26)) == 26
+    other = index(run, pictures, tmp_path / "n", store=store, quiet=True)  # the same pictures
+    assert other["count"] == 26 and len(search(tmp_path / "m", SAID, k=26)) == 26
+
+
+def test_a_file_of_milvus_is_the_same_from_anywhere(run, pictures, tmp_path, monkeypatch):
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    monkeypatch.chdir(tmp_path / "one")
+    index(run, pictures, tmp_path / "m", store="milvus:m.db", quiet=True)
+    monkeypatch.chdir(tmp_path / "two")
+    assert len(search(tmp_path / "m", SAID, k=20)) == 20
+    assert not any((tmp_path / "two").iterdir())
+
+
+def test_more_parts_than_files_that_may_be_open_are_no_trouble(run, pictures, tmp_path):
+    for number in range(20, 120):
+        draw(pictures, number)  # 30 parts of four pictures
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    opened = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 64
+    resource.setrlimit(resource.RLIMIT_NOFILE, (opened + 24, hard))
+    try:
+        assert index(run, pictures, tmp_path / "g", quiet=True)["count"] == 120
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_reader_whom_an_index_overtakes_reads_the_new_state(run, pictures, tmp_path, monkeypatch):
+    index(run, pictures, tmp_path / "g", quiet=True)
+    opened, draw_once = GalleryFolder._opened, iter([True])
+
+    def overtaken(self, held):
+        if next(draw_once, False):
+            draw(pictures, 90)
+            index(run, pictures, tmp_path / "g", quiet=True)
+        return opened(self, held)
+    monkeypatch.setattr(GalleryFolder, "_opened", overtaken)
+    assert len(GalleryFolder(tmp_path / "g").open()[1]) == 21
+
+
+def test_a_gallery_lies_beside_its_pictures_and_one_of_broken_ones_says_so(run, pictures, tmp_path):
+    with pytest.raises(ReidlabError, match="whose pictures it shall hold; choose a folder beside"):
+        index(run, pictures, pictures / "gallery", quiet=True)
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "a.png").write_bytes(b"")
+    assert index(run, tmp_path / "bad", tmp_path / "b", quiet=True)["count"] == 0
+    with pytest.raises(ReidlabError, match="the gallery has no picture that could be read"):
+        search(tmp_path / "b", SAID)
+    for name in ("v.npz", "v.parquet"):
+        with pytest.raises(ReidlabError, match="none of the 1 pictures in .* can be read, such as"):
+            embed_folder(run, tmp_path / "bad", tmp_path / name)
+    (tmp_path / "folder.npz").mkdir()
+    with pytest.raises(ReidlabError, match="it is a folder; name a file"):
+        embed_folder(run, pictures, tmp_path / "folder.npz")
+
+
+def test_words_that_would_not_be_read_are_refused(run, pictures, tmp_path):
+    photo = pictures / "cam1" / "003.png"
+    for text, by, what in ((SAID, "both", "both"), ("a tall man", "identity", "identity"),
+                           ("a tall man", None, "identity"), ("in a red coat", "clothing",
+                                                              "clothing")):
+        with pytest.raises(ReidlabError, match=f"the photo gives {what}, so nothing of the descr"):
+            search(run, text, photo=photo, by=by)
+
+
+def test_processes_share_one_list_of_pictures(run, pictures, tmp_path, monkeypatch):
+    """A process that looks later sees other parts, and shares what the first one saw."""
+    seen = []
+    monkeypatch.setattr("reidlab.engine.indexing.broadcast_object_list", lambda plan: (
+        seen.append([list(part) for part in plan]), plan)[1])
+    index(run, pictures, tmp_path / "g", quiet=True)
+    assert [len(part) for part in seen[0]] == [20, 20]

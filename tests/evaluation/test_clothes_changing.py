@@ -57,7 +57,9 @@ def test_a_kind_that_nobody_can_be_asked_in_is_left_out_and_skipped_queries_are_
     found = outfit_tables(embeddings(one, np.eye(4)), "folder:DIR")
     assert set(found) == {"general", "same_clothes"}
     assert (found["general"]["queries"], found["general"]["skipped"]) == (2, 2)
-    assert outfit_tables(embeddings([record("a", 1, 1, -1)] * 2, np.eye(2)), "folder:DIR") == {}
+    unknown = [record("a", 1, 0, -1), record("b", 1, 0, -1), record("c", 2, 0, -1)]
+    found = outfit_tables(embeddings(unknown, [[1, 0], [1, 0], [0, 1]]), "folder:DIR")
+    assert set(found) == {"general"} and found["general"]["r1"] == 1
 
 
 def test_prcc_asks_from_b_and_c_and_draws_one_picture_a_person():

@@ -107,7 +107,7 @@ def test_a_choice_leaves_the_cameras_and_times_that_it_names(rows):
 def test_milvus_and_faiss_rank_equally(vectors, rows, tmp_path):
     local = Gallery(rows, LocalVectors(VectorIndex.build(lambda n: vectors[n], COUNT, WIDTH), rows))
     uri = str(tmp_path / "milvus.db")
-    MilvusVectors(uri, "people", WIDTH, rows).put(rows, lambda n: vectors[n])
+    MilvusVectors(uri, "people", WIDTH, rows, make=True).put(rows, lambda n: vectors[n])
     there = Gallery(rows, MilvusVectors(uri, "people", WIDTH, rows))
     for query in queries(4):
         for only in CHOICES:
@@ -117,21 +117,20 @@ def test_milvus_and_faiss_rank_equally(vectors, rows, tmp_path):
             assert all((a.vector == b.vector).all() for a, b in zip(theirs, ours, strict=True))
 
 
-def test_milvus_changes_and_drops_rows(vectors, rows, tmp_path):
-    held = rows[:50]
-    store = MilvusVectors(str(tmp_path / "m.db"), "people", WIDTH, held)
+def test_a_collection_that_is_not_there_or_not_whole_is_refused(vectors, rows, tmp_path):
+    uri, held = str(tmp_path / "m.db"), rows[:50]
+    with pytest.raises(ReidlabError, match="has 0 of 50 pictures of this gallery; name the addr"):
+        MilvusVectors(uri, "people", WIDTH, held)
+    MilvusVectors(uri, "people", WIDTH, held, make=True).put(held[:20], lambda n: vectors[n])
+    with pytest.raises(ReidlabError, match="has 20 of 50 pictures of this gallery"):
+        MilvusVectors(uri, "people", WIDTH, held)
+    store = MilvusVectors(uri, "people", WIDTH, held, make=True)  # empty again
     store.put(held, lambda n: vectors[n])
-    store.put(held[3:4], lambda n: vectors[n + 77])  # picture 3 has changed
-    store.drop(held[10:20])
-    left = [*held[:10], *held[20:]]
-    now = MilvusVectors(str(tmp_path / "m.db"), "people", WIDTH, left)
-    assert (now.vectors(np.array([3, 10])) == vectors[[77, 20]]).all()
-    known = np.concatenate([vectors[:10], vectors[20:50]])
-    known[3] = vectors[77]
-    for query in queries(3):
-        assert list(now.search(query, 40)[0]) == slow(known, query, 40)
-    with pytest.raises(ReidlabError, match="lacks pictures of the collection people; delete"):
-        store.vectors(np.array([12]))
+    assert len(MilvusVectors(uri, "people", WIDTH, held)) == 50
+    assert (store.vectors(np.array([3, 10])) == vectors[[3, 10]]).all()
+    store.forget()
+    with pytest.raises(ReidlabError, match="has 0 of 50 pictures"):
+        MilvusVectors(uri, "people", WIDTH, held)
 
 
 def test_keys_are_those_of_paths_and_nobody_there_is_told(rows, monkeypatch):

@@ -51,6 +51,10 @@ def test_an_unknown_description_is_answered_with_a_mend(searcher):
     before = [h.path for h in box.hits]
     box.text.value = "qwertz"
     assert "try words such as" in box.fault.value and [h.path for h in box.hits] == before
+    box.buttons[1].click()  # the hits are still those of the words before
+    assert box.why.value[:4] == box.still()[:4] == b"\x89PNG"
+    box.text.value = "<b>zz</b>"
+    assert "&lt;b&gt;zz" in box.fault.value
     box.text.value = "a tall man"
     assert box.fault.value == ""
     box.close()
