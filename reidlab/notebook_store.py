@@ -62,8 +62,9 @@ def _small(encoded: str) -> str:
         size = WIDTH, round(picture.height * WIDTH / picture.width)
         picture = picture.resize(size, Image.Resampling.LANCZOS)
     whole = _png(picture)
-    if len(whole) > LARGE:  # means of near colours: rare ones, as in a legend, keep their own
-        whole = _png(picture.quantize(256, kmeans=4, dither=Image.Dither.NONE))
+    if len(whole) > LARGE:  # rare colours, as in a legend, keep their own
+        whole = _png(picture.quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=2,
+                                      dither=Image.Dither.NONE))
     return base64.b64encode(whole).decode()
 
 
