@@ -123,7 +123,7 @@ def test_the_final_notebook_runs_from_a_clean_kernel(tmp_path, cache, capsys, wr
     assert markdown(reports) in out
     for name in ("13_people", "13_curves", "13_probes", "13_ranked", "13_identity"):
         assert (written / f"{name}.svg").exists()
-    assert pictures_shown(executed(tmp_path)) == pictures_made(notebook.cells) == 6
+    assert pictures_shown(executed(tmp_path)) == pictures_made(notebook.cells) == 7
     assert "step/s]" in out and not re.search(r"step \d+, loss", out)  # one bar, no column of lines
 
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from reidlab.engine import embedding, precision
 from reidlab.engine import evaluate as scoring
-from reidlab.engine import precision, search
 from reidlab.engine import train as training
 from reidlab.engine.trial import unreached
 from reidlab.errors import ReidlabError
@@ -29,7 +29,7 @@ def test_a_model_is_loaded_where_it_is_asked_to_be(run):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("module", "use"), [(scoring, scoring.evaluate),
-                                             (search, search.Searcher)])
+                                             (embedding, embedding.Embedder)])
 def test_scoring_and_searching_take_the_fastest_device(run, monkeypatch, module, use):
     asked = []
     monkeypatch.setattr(module, "fastest_device", lambda: "fast")
