@@ -46,6 +46,7 @@ docs/notes
 docs/log
 docs/glossary
 docs/gpu
+docs/scale
 docs/extending
 CONTRIBUTING
 Pretrained encoders <reidlab/pretrained/README>
