@@ -180,8 +180,7 @@ class GalleryFolder:
             if count == sum(not row.fault for row in found):
                 yield found, vectors
 
-    def finish(self, held: Manifest, rows: Sequence[Row], width: int,
-               build: Callable[..., VectorIndex] = VectorIndex.build) -> Manifest:
+    def finish(self, held: Manifest, rows: Sequence[Row], width: int) -> Manifest:
         """Make the next state from the one that holds and the parts.
 
         Args:
@@ -189,7 +188,6 @@ class GalleryFolder:
             rows: of all pictures that the gallery shall have, by path; each with a vector is in
                 the present state or in a part.
             width: D.
-            build: of an index from vectors; see `VectorIndex.build`.
         """
         sound = [row for row in rows if not row.fault]
         before = self.rows(held)
@@ -208,7 +206,7 @@ class GalleryFolder:
         if held.store != LOCAL:
             self._milvus(following, sound, make=True).put(sound, take)
         else:
-            index = build(take, len(sound), width)
+            index = VectorIndex.build(take, len(sound), width)
             index.write(place / "vectors.faiss")
             following = replace(following, recall=index.recall)
         write_whole(place / "pictures.jsonl", lambda out: out.write(rows_.written(rows)))

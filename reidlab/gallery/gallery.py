@@ -11,18 +11,7 @@ from reidlab.gallery.vectors import VectorIndex
 
 
 class Vectors(Protocol):
-    """What a gallery asks of whatever holds its vectors.
-
-    Attributes:
-        exact: whether a search meets all vectors.
-        recall: share of the ten nearest that a search finds.
-    """
-
-    @property
-    def exact(self) -> bool: ...
-
-    @property
-    def recall(self) -> float: ...
+    """What a gallery asks of whatever holds its vectors."""
 
     def __len__(self) -> int: ...
 
@@ -44,7 +33,6 @@ class LocalVectors:
 
     def __init__(self, index: VectorIndex, rows: Sequence[Row]):
         self._index, self._rows = index, rows
-        self.exact, self.recall = index.exact, index.recall
 
     def __len__(self):
         return len(self._index)

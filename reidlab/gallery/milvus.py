@@ -35,7 +35,6 @@ class MilvusVectors:
         self._client = connected(uri)
         from pymilvus import DataType
         self.uri, self.collection, self.width = uri, collection, width
-        self.exact, self.recall = True, 1.0
         self.keys = keys_of(rows)
         self._number = {key: number for number, key in enumerate(self.keys)}
         there = self._said(self._client.has_collection, collection)

@@ -3,6 +3,8 @@ from matplotlib.figure import Figure
 
 from reidlab.plots.style import COLOURS, figure, reference_lines, styled
 
+MARKERS = "os^vDPX*"
+
 
 @styled
 def comparison_figure(table: dict, columns: dict) -> Figure:
@@ -82,9 +84,9 @@ def scatter(found: dict[str, dict[str, dict]], *, x: str, y: str, x_label: str, 
     """
     fig = figure(6.6, 3.6)
     axis = fig.subplots()
-    for (name, scores), marker in zip(found.items(), "os^vDPX*", strict=False):
+    for k, (name, scores) in enumerate(found.items()):
         places, heights = scores[x]["values"], [factor * v for v in scores[y]["values"]]
-        axis.plot(places, heights, marker, markersize=6, label=name)
+        axis.plot(places, heights, MARKERS[k % len(MARKERS)], markersize=6, label=name)
     axis.margins(x=0.1, y=0.12)
     axis.legend(fontsize=8, loc="center right")
     reference_lines(axis, marks)

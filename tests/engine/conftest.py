@@ -3,10 +3,12 @@ import sys
 
 import pytest
 
+from reidlab.engine import embedding
 from reidlab.engine.step import TrainStep
 from reidlab.engine.train import train
 from reidlab.runs.folder import RunFolder
 from tests.conftest import MINI
+from tests.engine.making import draw
 
 
 def rows(folder):
@@ -32,3 +34,20 @@ def train_and_stop(experiment, run: RunFolder, step: int) -> None:
         patched.setattr(TrainStep, "__call__", ask_to_stop)
         patched.setattr("reidlab.engine.pauses.LOOK_FOR_STOP", 0.0)
         assert train(experiment, run.path, quiet=True) == {"stopped_at": step + 1}
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """A folder of twenty pictures."""
+    folder = tmp_path / "pictures"
+    for number in range(20):
+        draw(folder, number)
+    return folder
+
+
+@pytest.fixture
+def small_parts(monkeypatch):
+    """Galleries are kept four pictures at a time."""
+    monkeypatch.setattr(embedding, "BATCH", 2)
+    monkeypatch.setattr(embedding, "PART", 4)
+    monkeypatch.setattr("reidlab.engine.indexing.PART", 4)

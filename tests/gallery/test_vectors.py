@@ -1,4 +1,6 @@
 """Nearest vectors: the same as a sort of all products, in memory, on disk and in Milvus."""
+import sys
+
 import numpy as np
 import pytest
 
@@ -139,7 +141,7 @@ def test_keys_are_those_of_paths_and_nobody_there_is_told(rows, monkeypatch):
         keys_of([rows[0], rows[0]])
     with pytest.raises(ReidlabError, match=r"Milvus at nowhere://x: .*--gallery milvus:URI"):
         connected("nowhere://x")
-    monkeypatch.setitem(__import__("sys").modules, "pymilvus", None)
+    monkeypatch.setitem(sys.modules, "pymilvus", None)
     with pytest.raises(ReidlabError, match=r"needs its client; pip install 'reidlab\[milvus\]'"):
         connected("http://127.0.0.1:1")
 
