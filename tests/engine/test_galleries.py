@@ -175,6 +175,9 @@ def test_an_index_into_milvus_that_dies_leaves_the_old_state_as_it_was(
     assert len(search(tmp_path / "m", SAID, k=26)) == 26
     other = index(run, pictures, tmp_path / "n", store=store, quiet=True)  # the same pictures
     assert other["count"] == 26 and len(search(tmp_path / "m", SAID, k=26)) == 26
+    draw(pictures, 37)
+    assert index(run, pictures, tmp_path / "n", store=store, quiet=True)["state"] == 2
+    assert len(search(tmp_path / "m", SAID, k=26)) == 26  # whose state has that number, too
 
 
 def test_a_file_of_milvus_is_the_same_from_anywhere(run, pictures, tmp_path, monkeypatch):
@@ -187,7 +190,8 @@ def test_a_file_of_milvus_is_the_same_from_anywhere(run, pictures, tmp_path, mon
     assert not any((tmp_path / "two").iterdir())
 
 
-def test_a_gallery_lies_beside_its_pictures_and_one_of_broken_ones_says_so(run, pictures, tmp_path):
+def test_a_gallery_lies_beside_its_pictures_and_one_of_broken_ones_says_so(
+        run, pictures, tmp_path, monkeypatch):
     with pytest.raises(ReidlabError, match="whose pictures it shall hold; choose a folder beside"):
         index(run, pictures, pictures / "gallery", quiet=True)
     (tmp_path / "bad").mkdir()
@@ -199,6 +203,7 @@ def test_a_gallery_lies_beside_its_pictures_and_one_of_broken_ones_says_so(run, 
         with pytest.raises(ReidlabError, match="none of the 1 pictures in .* can be read, such as"):
             embed_folder(run, tmp_path / "bad", tmp_path / name)
     (tmp_path / "folder.npz").mkdir()
+    monkeypatch.setattr(Embedder, "parts", lambda *given: 1 / 0)  # told before hours of work
     with pytest.raises(ReidlabError, match="it is a folder; name a file"):
         embed_folder(run, pictures, tmp_path / "folder.npz")
 
