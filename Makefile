@@ -8,11 +8,11 @@ export GOMP_SPINCOUNT ?= 6000
 endif
 PYTHON ?= python3
 BIN := .venv/bin
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile \
        --constraint constraints.txt
 
-.PHONY: run test fast browser campaign figures book lab clean
+.PHONY: run test fast browser campaign mutants figures book lab clean
 
 run: .venv/ready
 	$(BIN)/python -m reidlab run notebooks/13_full_training.ipynb
@@ -30,6 +30,10 @@ browser: .venv/ready-test .venv/ready-lab .venv/ready-browser
 
 campaign: .venv/ready-test
 	$(BIN)/python -m tests.campaign
+
+# Small wrong versions of the code against the tests of their rows; writes docs/rows.md.
+mutants: .venv/ready-test
+	$(BIN)/python -m tests.mutants
 
 # The one command that changes the committed outputs, figures, tables and checks: look at them.
 figures: .venv/ready

@@ -1,6 +1,7 @@
 """Shared small things: a mini experiment, its data, and one trained run."""
 import os
 import subprocess
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -23,6 +24,13 @@ MINI = {"data.people": 48, "data.val_people": 12, "data.test_people": 12,
 
 MATCHING = {"fusion__name": "attention_tokens", "fusion__layers": 1,
             "loss__weights__itm": 1.0, "loss__itm_every": 1}
+
+
+def pytest_collection_modifyitems(items):
+    """Files with many slow tests start first, so that no worker is alone with one at the end."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+        items.sort(key=lambda item: -slow[item.path])
 
 
 @pytest.fixture(scope="session", autouse=True)
