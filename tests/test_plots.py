@@ -4,9 +4,9 @@ import pytest
 from matplotlib.patches import FancyArrowPatch
 
 from reidlab.evaluation.attribution import Attribution
-from reidlab.plots.attention import shared_out
+from reidlab.plots.attention import overlays, shared_out
 from reidlab.plots.bars import bars
-from reidlab.plots.chart import flow_chart
+from reidlab.plots.chart import HIGH, WIDE, flow_chart
 from reidlab.plots.curves import training_curves
 from reidlab.plots.heatmaps import lines, matrices
 from reidlab.plots.people import ranked
@@ -60,6 +60,26 @@ def test_a_chart_has_one_box_a_name_one_arrow_an_edge_and_each_arrow_goes_right(
     assert place["x"][0] == place["y"][0] and place["d"][0] == place["b"][0]  # d: just before c
     with pytest.raises(ValueError, match="circle"):
         flow_chart([("a", "b"), ("b", "a")])
+
+
+def test_an_arrow_goes_round_a_box_that_stands_in_its_way():
+    """A chart had the patches' arrow pass under the box of the attention that asks."""
+    axis = flow_chart([("a", "b"), ("b", "c"), ("a", "c"), ("d", "b")]).axes[0]
+    place = {text.get_text(): np.array(text.get_position()) for text in axis.texts}
+    arrows = [patch for patch in axis.patches if isinstance(patch, FancyArrowPatch)]
+    for arrow, (start, end) in zip(arrows, ["ab", "bc", "ac", "db"], strict=True):
+        way = arrow.get_path().interpolated(64).vertices
+        for box in set("abcd") - {start, end}:
+            inside = np.abs(way - place[box]) < (WIDE / 2, HIGH / 2)
+            assert not inside.all(axis=1).any(), (start, end, box)
+
+
+def test_a_scale_that_ends_early_shows_larger_values_as_its_end():
+    strong = overlays([(PICTURE, {"map": np.array([[3.0, -0.1]])})], label="x", signed=True,
+                      most=0.5)
+    shown = strong.axes[1].images[-1]
+    assert (shown.norm.vmin, shown.norm.vmax) == (-0.5, 0.5)
+    assert shown.get_alpha().max() == pytest.approx(0.65)  # and no more than that
 
 
 @pytest.mark.parametrize("names", [("a", "b", "c", "d"), (

@@ -44,7 +44,8 @@ class RunsBar:
             total, done = total + max(run.planned().get("steps", 0), step), done + step
             if name in running and "loss/total" in row:
                 self.bar.set_postfix_str(f"loss {row['loss/total']:.2f}", refresh=False)
-        self.bar.set_description_str(", ".join(running) or "scored", refresh=False)
+        names = f"training {', '.join(running)}" if running else "scored"
+        self.bar.set_description_str(names, refresh=False)
         self.bar.total = total
         self.bar.update(done - self.bar.n)
 
@@ -52,4 +53,6 @@ class RunsBar:
         return self
 
     def __exit__(self, *fault) -> None:
+        if self.bar.n == self.bar.total and fault[:1] == (None,):
+            self.bar.set_description_str("all trained and scored", refresh=False)
         self.bar.close()

@@ -16,7 +16,7 @@ WEIGHTS, SIGNED = "magma", "vlag"
 @styled
 def overlays(rows: list[tuple[np.ndarray, dict[str, np.ndarray]]], *, label: str,
              parts: list[np.ndarray] | None = None, strength: float = 0.65,
-             signed: bool = False) -> Figure:
+             signed: bool = False, most: float | None = None) -> Figure:
     """Pictures and, beside each, maps laid over it; one scale for all of them.
 
     Args:
@@ -25,12 +25,14 @@ def overlays(rows: list[tuple[np.ndarray, dict[str, np.ndarray]]], *, label: str
         parts: (H, W) true labels a person, shown after the picture.
         strength: of the map over the grey picture, 0 to 1.
         signed: values around 0 instead of from 0.
+        most: value at the end of the scale, of larger ones, too; the largest by default.
     """
     titles = list(rows[0][1])
     first = 1 + (parts is not None)
     fig = figure(1.15 * (first + len(titles)) + 0.9, 2.05 * len(rows) + 0.35)
     axes = fig.subplots(len(rows), first + len(titles), squeeze=False)
-    most = max(float(np.abs(found).max()) for _, maps in rows for found in maps.values()) or 1.0
+    most = most or max(
+        float(np.abs(found).max()) for _, maps in rows for found in maps.values()) or 1.0
     for r, (picture, maps) in enumerate(rows):
         axes[r, 0].imshow(picture, interpolation="nearest")
         if parts is not None:
@@ -55,7 +57,8 @@ def _overlay(axis, picture: np.ndarray, values: np.ndarray, most: float, strengt
     axis.imshow(picture.mean(axis=-1), cmap="gray", vmin=0, vmax=255)
     scale, alpha = Normalize(0, most), strength
     if signed:  # nothing is laid over a patch that adds nothing
-        scale, alpha = TwoSlopeNorm(0, -most, most), strength * (np.abs(values) / most) ** 0.5
+        scale = TwoSlopeNorm(0, -most, most)
+        alpha = strength * np.minimum(np.abs(values) / most, 1) ** 0.5
     return axis.imshow(values, cmap=SIGNED if signed else WEIGHTS, norm=scale, alpha=alpha,
                        extent=(-0.5, width - 0.5, height - 0.5, -0.5), interpolation="nearest")
 

@@ -37,11 +37,22 @@ def flow_chart(edges: list[tuple[str, str]]) -> Figure:
         axis.add_patch(FancyArrowPatch(
             (x + WIDE / 2, y), (to_x - WIDE / 2, to_y), arrowstyle="-|>", mutation_scale=9,
             linewidth=1, shrinkA=0, shrinkB=0, color=_colour(start), alpha=0.8, zorder=1,
-            connectionstyle="arc3,rad=0.06"))
+            connectionstyle=f"arc3,rad={_bend(place, start, end)}", clip_on=False))
     axis.set_xlim(-WIDE / 2 - 0.1, (count - 1) * (WIDE + 0.55) + WIDE / 2 + 0.1)
     axis.set_ylim(-(most - 1) * (HIGH + 0.16) - HIGH / 2 - 0.1, HIGH / 2 + 0.1)
     axis.axis("off")
     return fig
+
+
+def _bend(place: dict[str, tuple[float, float]], start: str, end: str) -> float:
+    """Slight, or wide around a box that the straight line would cross, on the nearer side."""
+    (x, y), (to_x, to_y) = place[start], place[end]
+    for at, middle in place.values():
+        if x < at < to_x:
+            below = middle - (y + (to_y - y) * (at - x) / (to_x - x))
+            if abs(below) < HIGH / 2:
+                return 0.25 if below >= 0 else -0.25
+    return 0.06
 
 
 def _columns(edges: list[tuple[str, str]]) -> list[list[str]]:

@@ -20,7 +20,11 @@ def test_a_bar_over_runs_adds_up_their_steps_and_names_who_trains(tmp_path, monk
                 run.log({"step": step, "loss/total": 0.5 * step})
         bar(["a", "b"])
         assert (bar.bar.n, bar.bar.total) == (6, 14)
-        assert bar.bar.desc == "a, b" and bar.bar.postfix == "loss 1.50"
+        assert bar.bar.desc == "training a, b" and bar.bar.postfix == "loss 1.50"
+        for name, steps in (("a", 4), ("b", 10)):
+            RunFolder(folders[name]).log({"step": steps, "loss/total": 1.0})
+        bar(["b"])  # a has ended, b is being scored, and nobody looked again
+    assert bar.bar.desc == "all trained and scored"
 
 
 def test_a_bar_is_one_line_that_is_renewed(monkeypatch):
