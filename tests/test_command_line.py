@@ -246,9 +246,10 @@ def test_doctor_says_what_is_here_without_mamba_ssm_or_cuda(capsys):
 @pytest.mark.covers("R18")
 def test_the_package_starts_as_a_module_and_imports_without_mamba_ssm():
     code = ("import sys; sys.modules['mamba_ssm'] = None; import reidlab; "
-            "print(reidlab.preset('corrected').name)")
+            "model = reidlab.build(reidlab.preset('attention'), 4); "
+            "print(type(model.fusion.layers[0]).__module__)")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout.strip() == "corrected", done.stderr
+    assert done.stdout.strip() == "reidlab.fusion.selective_scan", done.stderr
     done = subprocess.run([sys.executable, "-m", "reidlab", "train", "x", "--run", "y"],
                           capture_output=True, text=True)
     assert done.returncode == 2 and "Traceback" not in done.stderr

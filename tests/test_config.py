@@ -36,6 +36,7 @@ def test_fields_change_by_name_from_text():
     ({"image.heads": 3}, "not divisible"), ({"training.lr": "nan"}, "at least 0"),
     ({"training.batch_size": 31}, "no multiple of data.images_per_person"),
 ])
+@pytest.mark.covers("E11", "L11")
 def test_wrong_fields_are_named(changes, says):
     with pytest.raises(ReidlabError, match=says):
         change(preset("corrected"), changes)
@@ -48,6 +49,7 @@ def test_unknown_presets_and_sizes_are_listed():
         preset("corrected", "huge")
 
 
+@pytest.mark.covers("L11", "E11")
 @pytest.mark.parametrize("damage", ["missing", "extra", "type"])
 def test_a_config_of_another_version_is_named(damage):
     raw = to_dict(preset("corrected"))
@@ -79,6 +81,7 @@ def test_experiments_cannot_be_changed_by_accident():
         preset("corrected").seed = 5
 
 
+@pytest.mark.covers("E11")
 def test_every_choice_that_the_notes_make_is_in_the_preset():
     flat = flatten(preset("attention", "base"))
     weights = {k.split(".")[-1]: v for k, v in flat.items() if k.startswith("loss.weights.")}

@@ -6,11 +6,13 @@ import pytest
 from reidlab.__main__ import _experiment, parser
 from reidlab.config.changes import change, to_dict
 from reidlab.files import write_json
+from reidlab.losses.text_image import TextImageLoss
 from reidlab.presets import preset
 from tests.conftest import mini
 from tests.test_command_line import failing
 
 
+@pytest.mark.covers("R7", "L11")
 @pytest.mark.parametrize("text", ["training:\n  lr: 0.002\n  epochs: 7\nseed: 3\n",
                                   "training.lr: 2e-3\ntraining.epochs: 7\nseed: 3\n"])
 def test_a_file_of_fields_lies_beneath_what_is_set(tmp_path, text):
@@ -19,6 +21,16 @@ def test_a_file_of_fields_lies_beneath_what_is_set(tmp_path, text):
         "train", "corrected", "--run", "r", "--config", str(tmp_path / "mine.yaml"), "--set",
         "training.epochs=9"]))
     assert asked == preset("corrected", training__lr=0.002, training__epochs=9, seed=3)
+
+
+@pytest.mark.covers("R7", "L11")
+def test_weights_of_losses_stand_in_a_file_and_reach_the_loss(tmp_path):
+    (tmp_path / "mine.yaml").write_text("loss:\n  weights:\n    decouple: 0.7\n    cls: 0\n")
+    asked = _experiment(parser().parse_args([
+        "train", "corrected", "--run", "r", "--config", str(tmp_path / "mine.yaml")]))
+    weights = TextImageLoss(asked.loss, 128, 256).weights
+    assert weights["decouple"] == 0.7 and "cls" not in weights
+    assert weights["info_nce"] == preset("corrected").loss.weights.info_nce
 
 
 def test_a_runs_config_is_a_whole_experiment(tmp_path):

@@ -128,7 +128,6 @@ def shoot(page, name):
 
 
 @pytest.mark.slow
-@pytest.mark.covers("X7")
 def test_a_slider_changes_its_picture(lab, page):
     opened(page, lab[0], "slider")
     page.wait_for_selector(".widget-image")

@@ -112,7 +112,7 @@ def test_links_lead_to_the_chapter_before_and_after_and_to_files_that_exist(file
 
 
 @pytest.mark.slow
-@pytest.mark.covers("R11", "R12")
+@pytest.mark.covers("R11")
 def test_the_final_notebook_runs_from_a_clean_kernel(tmp_path, cache, capsys, written, warm):
     notebook = short_final(tmp_path / "runs")
     nbformat.write(notebook, tmp_path / "n.ipynb")

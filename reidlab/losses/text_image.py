@@ -146,6 +146,15 @@ class TextImageLoss(nn.Module):
             return 0.0
         return min(1.0, since / self.config.decouple_ramp) if self.config.decouple_ramp else 1.0
 
+    def schedules(self, epoch: float, progress: float) -> dict[str, float]:
+        """Strengths that change while a design trains, for its log."""
+        found = {}
+        if "cloth_adv" in self.weights and self.config.cloth_adv in RAMPED:
+            found["cloth_adv/strength"] = cloth_adv_ramp(epoch)
+        if self.weights.keys() & {"decouple", "words"}:
+            found["decouple/strength"] = self.ramp(progress)
+        return found
+
     def _info_nce(self, out, batch, epoch, words):
         image, text = out.image_embeds, out.id_text_embeds
         if self.config.positives == "same":

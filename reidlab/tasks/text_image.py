@@ -121,7 +121,7 @@ class TextImageTraining:
             negative_text=batch.negative_text and batch.negative_text[batch.shard]))
         terms = self.loss(out, batch, epoch, progress, self._words(batch))
         terms["total"] = terms["total"] + nothing_of(out)
-        row: dict[str, float | torch.Tensor] = {}
+        row: dict[str, float | torch.Tensor] = {**self.loss.schedules(epoch, progress)}
         if reversed_ and self.loss.reads_clothing:
             row["reversal/alpha"] = reversal
         if out.id_logits is not None:

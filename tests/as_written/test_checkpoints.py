@@ -49,6 +49,7 @@ def as_the_note_calls_it(name: str, design: str) -> str:
     return name
 
 
+@pytest.mark.covers("E15")
 @pytest.mark.parametrize("wrapped", ["plain", "state_dict", "model", "module"])
 @pytest.mark.parametrize("design", ["projection", "merged", "residual", "attention",
                                     "deep_attention"])
@@ -74,6 +75,7 @@ def test_weights_under_the_notes_names_give_the_same_outputs(design, wrapped, tm
         assert (a is None and b is None) or torch.equal(a, b)
 
 
+@pytest.mark.covers("E15")
 def test_what_only_the_note_has_is_named(tmp_path):
     model = build(mini("projection"), 7)
     named = {"id_projection.weight": torch.ones(128, 128), "id_projection.bias": torch.ones(9),
@@ -85,6 +87,7 @@ def test_what_only_the_note_has_is_named(tmp_path):
     assert "disentangle.identity.0.bias: (9,) given, (128,) needed" in told
 
 
+@pytest.mark.covers("E15")
 @pytest.mark.parametrize("held,wanted", [("projection", "attention"), ("projection", "merged"),
                                          ("merged", "projection"), ("residual", "projection"),
                                          ("projection", "residual")])

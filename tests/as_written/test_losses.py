@@ -32,6 +32,7 @@ def agree(ours, theirs, leaves):
         torch.testing.assert_close(a, b, rtol=1e-7, atol=1e-12)
 
 
+@pytest.mark.covers("L5")
 @pytest.mark.parametrize("rows", SIZES)
 def test_contrasts_are_the_printed_ones(rows):
     a, b = pair(rows)
@@ -41,6 +42,7 @@ def test_contrasts_are_the_printed_ones(rows):
     agree(off_diagonal_mean(a, b), formulas.off_diagonal_mean(a, b), (a, b))
 
 
+@pytest.mark.covers("L7", "L8")
 @pytest.mark.parametrize("rows", SIZES)
 def test_decoupling_is_the_printed_one(rows):
     a, b = pair(rows)
@@ -63,6 +65,7 @@ def test_the_two_gram_forms_differ_by_the_diagonal_and_by_b_minus_one():
         assert (of_note / of_ancestor).item() == pytest.approx(rows - 1, rel=1e-9)
 
 
+@pytest.mark.covers("L5")
 def test_what_the_two_adversarial_forms_ask_for():
     """The plain one wants vectors away from the texts of others; the ancestor's, right angles."""
     text = torch.eye(4, dtype=torch.double)
@@ -101,6 +104,7 @@ def output_of(rows: int, classes: int) -> TextImageOutput:
         gate=torch.rand(rows, 24))
 
 
+@pytest.mark.covers("L3", "L4", "L7", "L11", "L1", "F12")
 @pytest.mark.parametrize("design", ["projection", "merged", "residual", "attention",
                                     "deep_attention"])
 @pytest.mark.parametrize("rows,matched,classes", [(2, True, 2), (8, False, 1), (128, True, 40)])
@@ -140,6 +144,7 @@ def test_every_term_of_a_design_is_its_formula(design, rows, matched, classes):
         torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-9 * b.abs().max().item())
 
 
+@pytest.mark.covers("L5")
 def test_cloth_and_its_negative_cancel_at_every_epoch_of_note_001():
     loss = TextImageLoss(preset("projection", "base").loss, 24, 16)
     out, batch = output_of(8, 4), batch_of(8, True, 4)
@@ -162,6 +167,7 @@ def test_terms_of_absent_inputs_are_zero():
     assert all(term.item() == 0 for term in loss(texts, batch, 1).values())
 
 
+@pytest.mark.covers("L7")
 def test_one_pair_of_projectors_serves_all_terms():
     for design, frozen in (("attention", "frozen"), ("attention", "trained")):
         config = dataclasses.replace(preset(design, "base").loss, projectors=frozen)

@@ -42,6 +42,7 @@ def agree(ours, theirs, leaves, seed=0):
         torch.testing.assert_close(a, b, rtol=1e-7, atol=1e-9)
 
 
+@pytest.mark.covers("D3", "D1")
 def test_gradient_reversal_and_its_schedule():
     x = torch.randn(3, 4, requires_grad=True)
     y = reverse_gradient(x, 0.3)
@@ -50,6 +51,7 @@ def test_gradient_reversal_and_its_schedule():
     assert [alpha_ramp(e) for e in range(100)] == [min(1.0, 0.1 + e * 0.02) for e in range(100)]
 
 
+@pytest.mark.covers("R10", "D3")
 def test_the_first_epoch_trains_with_the_printed_first_alpha(tmp_path, cache):
     from reidlab.engine.train import train
     from tests.engine.conftest import rows
@@ -73,6 +75,7 @@ def block(layer, x):
     return x + formulas.linear(second, formulas.relu(formulas.linear(first, x)))
 
 
+@pytest.mark.covers("E10", "D2", "D5", "D6")
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("design", list(IDENTITY))
 def test_image_side_of_note_001_and_of_both_changes_of_note_000(design, training):
@@ -120,6 +123,7 @@ def test_the_mamba_fusion_drops_out_behind_its_last_linear():
     assert seen["dropped"] is seen["fc"]
 
 
+@pytest.mark.covers("X5", "D8", "D9", "D12", "D10")
 @pytest.mark.parametrize("rows", [1, 3])
 @pytest.mark.parametrize("design", ["attention", "deep_attention"])
 def test_attention_branches_and_gate_of_notes_002_and_003(design, rows):
@@ -133,6 +137,7 @@ def test_attention_branches_and_gate_of_notes_002_and_003(design, rows):
           [tokens, *split.parameters()])
 
 
+@pytest.mark.covers("X5", "D9")
 def test_cross_layers_in_turn_let_clothing_read_what_identity_has_read():
     torch.manual_seed(3)
     apart = build_disentangler(Disentangle(name="attention", cross_layers=2), 16, (2, 2)).eval()
@@ -151,6 +156,7 @@ def test_cross_layers_in_turn_let_clothing_read_what_identity_has_read():
     assert (turn(tokens).cloth - apart(tokens).cloth).abs().max() > 1e-3
 
 
+@pytest.mark.covers("E10", "E6")
 @pytest.mark.parametrize("training", [True, False])
 def test_text_side_of_note_003(training):
     torch.manual_seed(4)
@@ -168,6 +174,7 @@ def test_text_side_of_note_003(training):
            heads.shared_mlp.weight, *heads.text_mlp.parameters()])
 
 
+@pytest.mark.covers("E5")
 def test_text_side_of_note_001_takes_cls_and_hears_clothing_first():
     torch.manual_seed(5)
     model = without_dropout(build(mini("projection"), 7), True)

@@ -51,6 +51,7 @@ def test_every_choice_has_a_source_that_can_be_looked_up(design):
         assert any(field == name or field.startswith(f"{name}.") for field in known), name
 
 
+@pytest.mark.covers("E11")
 @pytest.mark.parametrize("design", list(PRINTED))
 def test_printed_numbers_are_the_notes(design):
     flat = flatten(preset(design, "base"))

@@ -28,6 +28,7 @@ def expansion(name, rows=4, **fields):
     return without_dropout(module, True), torch.arange(rows) % 2
 
 
+@pytest.mark.covers("V15")
 def test_tmhee_attends_over_the_batch():
     module, modality = expansion("tmhee_over_batch")
     x = tokens()
@@ -36,6 +37,7 @@ def test_tmhee_attends_over_the_batch():
     agree([module(x, modality).tokens], [theirs], [x, *module.parameters()])
 
 
+@pytest.mark.covers("V6")
 def test_dee_is_three_dilated_convolutions_along_the_sequence():
     module, modality = expansion("dee")
     x = tokens()
@@ -51,6 +53,7 @@ def test_dee_is_three_dilated_convolutions_along_the_sequence():
     agree([module(x, modality).tokens], [theirs], [x, *module.parameters()])
 
 
+@pytest.mark.covers("V19")
 def test_rebuilt_cmatm_is_one_shared_attention_whose_answer_every_patch_gets():
     module, modality = expansion("cmatm_rebuilt", heads=8, views=3)
     assert module.tokens.shape == (2, 1, 24) and module.attention.num_heads == 8
@@ -67,6 +70,7 @@ def test_rebuilt_cmatm_is_one_shared_attention_whose_answer_every_patch_gets():
     assert torch.equal(views[0], views[1])
 
 
+@pytest.mark.covers("V22")
 def test_rebuilt_ssdec_masks_single_numbers_and_neither_scales_nor_adds_the_input():
     module, modality = expansion("ssdec_rebuilt", heads=8, views=3)
     x = tokens()
@@ -91,6 +95,7 @@ def test_rebuilt_ssdec_shares_out_widths_that_do_not_divide():
     assert [cut.out_features for cut in module.cuts] == [43, 43, 42]
 
 
+@pytest.mark.covers("V4", "V8")
 def test_embednet_runs_every_stage_on_the_images_and_has_no_norm_after_stage_4():
     torch.manual_seed(0)
     model = without_dropout(build(preset("embednet", "base", image__pretrained=None, **SMALL), 5),
@@ -122,6 +127,7 @@ def test_embednet_runs_every_stage_on_the_images_and_has_no_norm_after_stage_4()
     assert build(preset("deen", "tiny"), 5).classifier.bias is None
 
 
+@pytest.mark.covers("V5")
 def test_mfa_of_the_note_attends_and_then_attends_to_a_pyramid():
     torch.manual_seed(0)
     mfa = MFA(24, form="cross_pyramid").double().eval()

@@ -1,9 +1,11 @@
 """Hard negatives: nearer than chance, never the same thing."""
 import numpy as np
 import pytest
+import torch
 
 from reidlab.batches.text_image import Batches, SimilarCaptions, hard_negatives
 from reidlab.losses.text_image import TextImageLoss
+from reidlab.tasks import build
 from tests.conftest import MATCHING, mini
 
 
@@ -32,6 +34,36 @@ def test_negative_rows_come_from_another_person_in_other_words(data, kind):
     for picture, caption, other, said in wrong:
         assert pids[picture] != pids[other]
         assert records[picture].cloth_captions[caption] != records[other].cloth_captions[said]
+
+
+@pytest.mark.covers("R3")
+def test_similar_negatives_are_harder_at_the_start_and_rarely_true(data):
+    """Before training, from the shipped encoders: a text of similar words lies nearer to the own
+    one than a random text does. It is true of the picture, too, where two wear one outfit."""
+    torch.manual_seed(0)
+    model = build(mini("attention"), data.classes).eval()
+    close, shared = {}, {}
+    for kind in ("random", "similar"):
+        batches = Batches(data.train, mini("attention", data__negatives=kind))
+        wrong = [row for k in range(6) for row in batches.sampler.pick(k) if row[0] != row[2]]
+        own = [data.train.records[p].cloth_captions[c] for p, c, _, _ in wrong]
+        said = [data.train.records[p].cloth_captions[c] for _, _, p, c in wrong]
+        with torch.no_grad():
+            close[kind] = (model.encode_cloth_text(own) * model.encode_cloth_text(said)).sum(dim=1)
+        worn = [(data.train.records[a], data.train.records[b]) for a, _, b, _ in wrong]
+        facts = [{k: v for k, v in record.factors.items() if k.startswith("outfit/")}
+                 for pair in worn for record in pair]
+        true = np.mean([a == b for a, b in zip(facts[::2], facts[1::2], strict=True)])
+        assert true < {"random": 0.03, "similar": 0.15}[kind]  # somebody else in the same outfit
+        similar = SimilarCaptions([c for r in data.train.records for c in r.cloth_captions])
+        place = {caption: k for k, caption in enumerate(similar.captions)}
+        shared[kind] = np.mean([similar.similarity(a)[place[b]]
+                                for a, b in zip(own, said, strict=True)])
+    assert shared["similar"] > shared["random"] + 0.1
+    gain = close["similar"].mean() - close["random"].mean()  # a nearer negative, a larger loss
+    spread = (close["similar"].var() / len(close["similar"])
+              + close["random"].var() / len(close["random"])) ** 0.5
+    assert gain > 2 * spread
 
 
 def test_hard_negatives_share_words_and_mean_something_else(data):

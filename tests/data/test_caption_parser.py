@@ -40,6 +40,7 @@ def words(text):
                                                          "he", "she", "is", "has", "person"}
 
 
+@pytest.mark.covers("R4")
 def test_precision_and_recall_on_drawn_captions():
     world, hits = World(), {"identity": [0, 0, 0], "clothing": [0, 0, 0]}
     for k in range(400):

@@ -6,12 +6,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from reidlab.batches.text_image import Batches
+from reidlab.data.caption_parser import parse_caption
 from reidlab.data.loading import load_text_image
 from reidlab.data.pictures import open_picture
 from reidlab.data.text_image import SIDE_FILE, export, read
 from reidlab.engine.train import train
 from reidlab.errors import MissingPath, ReidlabError
 from tests.conftest import mini
+from tests.data.making import cuhk, edit
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +69,23 @@ def test_without_the_side_file_captions_are_split_by_rule(exported):
     assert sum(bool(r.id_captions[0]) and bool(r.cloth_captions[0]) for r in splits["train"]) > 500
 
 
+@pytest.mark.covers("R4")
+def test_each_caption_of_each_picture_is_split_by_itself(tmp_path):
+    """Not once a person, and not once a picture."""
+    said = ["A tall man with red hair, wearing a blue coat.", "A bald man. He wears a white shirt.",
+            "A tall man in black trousers.", "A man with glasses, wearing a grey hat."]
+    cuhk(tmp_path)
+    edit(tmp_path, lambda rows: [row.update(captions=said[2 * k:2 * k + 2])
+                                 for k, row in enumerate(rows[:2])])
+    _, splits = read("cuhk-pedes", tmp_path)
+    records = splits["train"][:2]
+    assert records[0].pid == records[1].pid
+    for record in records:
+        assert list(zip(record.id_captions, record.cloth_captions, strict=True)) == [
+            parse_caption(caption) for caption in record.captions]
+    assert len({half for record in records for half in record.cloth_captions}) == 4
+
+
 @pytest.mark.covers("R5")
 def test_caption_all_has_splits_by_id_range(tmp_path):
     (tmp_path / "imgs").mkdir()
@@ -81,10 +101,14 @@ def test_caption_all_has_splits_by_id_range(tmp_path):
         "train": [1, 11003], "val": [11004, 12003], "test": [12004, 13003]}
 
 
+@pytest.mark.covers("R1")
 def test_ids_may_have_gaps(exported):
     rewrite(exported, lambda rows: [r | {"id": r["id"] * 7} for r in rows])
     read = load_text_image(mini(data__source=f"cuhk-pedes:{exported}").data, (96, 48))
-    assert read.classes == 48
+    assert read.classes == 48 and read.train.pids.max() > 48
+    batch = Batches(read.train, mini())(0)
+    assert set(batch.pid.tolist()) <= set(range(48))  # contiguous, whatever the file calls them
+    assert batch.pid.unique().numel() == 8  # people of four pictures each
 
 
 @pytest.mark.parametrize(("field", "value", "says"), [
@@ -107,6 +131,7 @@ def test_wrong_records_are_named(exported, field, value, says):
     assert "reid_raw.json" in str(fault.value) and "\n" not in str(fault.value)
 
 
+@pytest.mark.covers("R1")
 def test_a_person_in_two_splits_is_refused(exported):
     rewrite(exported, lambda rows: [r | {"id": 1} if k == len(rows) - 1 else r
                                     for k, r in enumerate(rows)])

@@ -1,14 +1,19 @@
 """The three public layouts: written, read back, looked through."""
 import json
+import socket
 
 import pytest
 from PIL import Image
 
 from reidlab.__main__ import main
 from reidlab.data.checking import check
+from reidlab.data.loading import load_text_image
 from reidlab.data.records import Split, TextImageData
 from reidlab.data.text_image import LAYOUTS, SIDE_FILE, export, read
 from reidlab.errors import MissingPath, ReidlabError
+from reidlab.tasks import build
+from tests.conftest import mini
+from tests.data.making import CAPTION, picture
 
 
 @pytest.fixture
@@ -40,6 +45,41 @@ def test_what_is_written_is_read_back(name, few, tmp_path):
     assert not [p for p in found["problems"] if p["fatal"]], found["problems"][:3]
     assert found["counts"]["test"]["pictures"] == 72
     assert found["counts"]["train"]["published"]["people"] == known.sizes["train"][0]
+
+
+@pytest.mark.covers("R5")
+@pytest.mark.parametrize(("name", "file", "row"), [
+    ("icfg-pedes", "ICFG-PEDES.json", {"file_path": "train/0000/0000_01.jpg", "captions": [CAPTION],
+                                       "processed_tokens": [["a", "tall", "man"]]}),
+    ("rstpreid", "data_captions.json", {"img_path": "0000_c1_0001.jpg",
+                                        "captions": [CAPTION, "A man in blue jeans."]})])
+def test_a_file_with_the_published_field_names_is_read(name, file, row, tmp_path):
+    """Names written down here once more, as the data sets are published."""
+    path = next(field for field in row if field.endswith("path"))
+    rows = []
+    splits = ["train"] * 20 + ["test"] * 2 + ["val"] * 2 * (name == "rstpreid")
+    for pid, split in enumerate(splits):
+        for shot in range(2):
+            where = row[path].replace("0000", f"{pid:04d}").replace("01.jpg", f"0{shot}.jpg")
+            picture(tmp_path / "imgs" / where)
+            rows.append(row | {path: where, "id": pid, "split": split})
+    (tmp_path / file).write_text(json.dumps(rows))
+    _, splits = read(name, tmp_path)
+    found = [record for records in splits.values() for record in records]
+    assert sorted(r.path for r in found) == sorted(r[path] for r in rows)
+    assert all(record.captions == tuple(row["captions"]) for record in found)
+
+
+@pytest.mark.covers("R5")
+def test_synthetic_people_and_shipped_encoders_need_no_network(monkeypatch, tmp_path):
+    def refused(*given):
+        raise AssertionError("the network was asked")
+    monkeypatch.setenv("REIDLAB_CACHE", str(tmp_path))
+    monkeypatch.setattr(socket.socket, "connect", refused)
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    found = load_text_image(mini(data__people=6, data__val_people=2, data__test_people=2).data,
+                            (96, 48))
+    assert build(mini(), found.classes).eval().encode_text(["a man"]).shape == (1, 256)
 
 
 def test_icfg_gets_val_people_from_train_and_says_so(few, tmp_path, caplog):

@@ -18,6 +18,7 @@ from reidlab.data.packing import normalized
 from tests.conftest import mini
 
 
+@pytest.mark.covers("R1")
 def test_splits_share_no_person_and_no_outfit(data):
     people = [set(s.pids.tolist()) for s in (data.train, data.val, data.test)]
     outfits = [set(s.outfits.tolist()) for s in (data.train, data.val, data.test)]
@@ -75,7 +76,7 @@ def test_a_batch_brings_each_person_in_several_outfits(data):
 
 
 @pytest.mark.slow
-@pytest.mark.covers("R2")
+@pytest.mark.covers("R2", "R1")
 def test_half_of_the_rows_carry_clothes_of_another_training_person(data):
     batches = Batches(data.train, mini("attention"))
     spoken = {c: r for r in data.train.records for c in r.cloth_captions}

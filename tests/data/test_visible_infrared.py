@@ -145,7 +145,7 @@ def test_wrong_requests_are_one_line(tmp_path, capsys, cache):
     assert "| test | 2 | 2 | 2 | 206 / 2060 / 2060 |" in capsys.readouterr().out
 
 
-@pytest.mark.covers("R1", "V36")
+@pytest.mark.covers("V36")
 def test_a_batch_is_p_people_by_k_pictures_position_by_position(data, experiment):
     batches = VisibleInfraredBatches(data.train, experiment)
     visible, infrared, labels = batches.pick(3)

@@ -1,7 +1,10 @@
 """What may replace exact attention in a branch, and how far it is from it."""
+from itertools import pairwise
+
 import pytest
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from reidlab.config import Disentangle
 from reidlab.disentangle import build_disentangler
@@ -39,6 +42,23 @@ def test_linformer_is_exact_at_full_rank_and_nears_it_with_rank():
     errors = [((LinformerAttention(32, 4, 40, rank).like(layer)(x, x, x)[0] - true).norm()
                / true.norm()).item() for rank in (4, 20, 40)]
     assert errors == sorted(errors, reverse=True) and errors[-1] < 1e-5
+
+
+@pytest.mark.covers("F7")
+def test_work_of_the_cheaper_ones_grows_with_tokens_and_that_of_exact_attention_faster():
+    """Twice the tokens: twice the multiply-adds, and more than three times for exact attention."""
+    work: dict = {}
+    for tokens in (128, 256, 512, 1024):
+        x = torch.randn(1, tokens, 32)
+        for name, layer in (("exact", exact()), ("performer", PerformerAttention(32, 4, 16)),
+                            ("linformer", LinformerAttention(32, 4, tokens, 16))):
+            with FlopCounterMode(display=False) as counted:
+                layer.train()(x, x, x)
+            work.setdefault(name, []).append(counted.get_total_flops())
+    growth = {name: [b / a for a, b in pairwise(counts)] for name, counts in work.items()}
+    assert growth["performer"] == growth["linformer"] == [2.0] * 3
+    assert min(growth["exact"]) > 3 and growth["exact"] == sorted(growth["exact"])
+    assert work["exact"][-1] > 8 * max(work["performer"][-1], work["linformer"][-1])
 
 
 @pytest.mark.covers("F7")

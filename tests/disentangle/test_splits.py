@@ -51,14 +51,13 @@ def test_attention_runs_over_patches_never_over_the_batch(config):
 @pytest.mark.parametrize("config", [NOTE_003, NOTE_002])
 def test_one_patch_reaches_the_others(config):
     split, x = build(config), tokens()
-    before, _ = split.branches(x)
     changed = x.clone()
     changed[0, 5] += 3
-    after, _ = split.branches(changed)
-    assert not torch.allclose(before[0, 2], after[0, 2], atol=1e-4)
+    for branch in (split.identity, split.cloth):  # by its own layers, before any cross-attention
+        assert not torch.allclose(branch(x)[0, 2], branch(changed)[0, 2], atol=1e-4)
 
 
-@pytest.mark.covers("D8", "D10")
+@pytest.mark.covers("D8", "D10", "D9")
 def test_layers_and_residuals_are_those_of_each_note():
     shallow, deep = build(NOTE_003), build(NOTE_002)
     assert [len(s.identity.layers) for s in (shallow, deep)] == [1, 6]
@@ -86,7 +85,7 @@ def test_identity_depends_on_clothing_after_cross_attention_and_not_before():
     assert not torch.allclose(split.branches(x)[0], after_cross, atol=1e-4)
 
 
-@pytest.mark.covers("D9")
+@pytest.mark.covers("D9", "D10")
 def test_both_branches_read_what_the_other_was_before_the_layer():
     split, x = build(NOTE_003), tokens()
     identity, cloth = split.identity(x), split.cloth(x)
@@ -105,7 +104,10 @@ def test_pooling_is_the_mean_over_all_tokens():
 
 @pytest.mark.covers("D12")
 def test_gate_shares_and_every_parameter_gets_a_gradient():
-    split, x = GatedDisentangler(6), torch.randn(3, 6)
+    split, x, y = GatedDisentangler(6), torch.randn(3, 6), torch.randn(3, 6)
+    out = split(x, y)
+    assert torch.allclose(out.identity, out.gate * x)
+    assert torch.allclose(out.cloth, (1 - out.gate) * y)
     out = split(x, x)
     assert torch.allclose(out.identity + out.cloth, x)  # the two shares add up to the whole
     assert ((out.gate > 0) & (out.gate < 1)).all() and out.gate.shape == (3, 6)
@@ -114,6 +116,7 @@ def test_gate_shares_and_every_parameter_gets_a_gradient():
     assert [n for n, p in split.named_parameters() if not p.grad.any()] == []
 
 
+@pytest.mark.covers("D10")
 @pytest.mark.parametrize(("config", "millions"), [(NOTE_003, 11.82), (NOTE_002, 44.91)])
 def test_sizes_at_full_width(config, millions):
     count = sum(p.numel() for p in AttentionDisentangler(config, 768).parameters())

@@ -1,6 +1,9 @@
 """One ViT for two modalities: shapes, groups of layers, what depends on what."""
+from dataclasses import replace
+
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from reidlab.config import Image
@@ -25,6 +28,23 @@ def test_patches_of_a_square_picture(side, patches):
     dual = DualViT(Image(height=224, width=224, dim=32, layers=4, heads=4)).eval()
     assert dual.embed(torch.randn(1, 3, side, side), VISIBLE).shape == (1, patches, 32)
     assert dual(torch.randn(1, 3, side, side), None).shape == (1, patches, 32)
+
+
+@pytest.mark.covers("V1")
+@pytest.mark.parametrize("kind", [VISIBLE, INFRARED])
+def test_a_token_is_the_convolution_of_its_own_square_and_its_place(dual, kind):
+    picture, made = torch.randn(2, 3, 96, 48), dual.patches[kind]
+    squares = F.unfold(picture, 16, stride=16)                     # (2, 768, 18), row by row
+    by_hand = (made.weight.flatten(1) @ squares + made.bias[:, None]).transpose(1, 2)
+    by_hand = by_hand + dual.vit.embeddings.position_embeddings[:, 1:]
+    torch.testing.assert_close(dual.embed(picture, kind), by_hand, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.covers("V2")
+def test_tokens_are_dropped_in_training_and_not_in_evaluation():
+    made, picture = DualViT(replace(SMALL, dropout=0.5)), torch.randn(1, 3, 96, 48)
+    looks = [made.train(on).embed(picture, VISIBLE) for on in (True, True, False, False)]
+    assert not torch.equal(looks[0], looks[1]) and torch.equal(looks[2], looks[3])
 
 
 @pytest.mark.covers("V13")

@@ -64,7 +64,6 @@ def test_padding_never_changes_the_result(tokenizer, changes):
     assert torch.allclose(short, long, atol=1e-5) and torch.allclose(short, alone, atol=1e-5)
 
 
-@pytest.mark.covers("E7")
 def test_masked_words_get_no_attention(tokenizer):
     bert = encoder(tokenizer, attention=True)
     ids, mask = bert.tokens(["a tall man", "a short woman with long grey hair"])

@@ -62,6 +62,7 @@ def test_published_weight_layouts_are_read_and_skips_reported(tmp_path, layout):
     assert "weight: (2, 3) given, (2, 4) needed" in skipped
 
 
+@pytest.mark.covers("E15")
 def test_weights_of_the_kits_own_checkpoint_fit_and_foreign_ones_are_refused(tmp_path):
     """They fitted by no name, since a checkpoint holds several modules, and nothing was said."""
     given, taken = torch.nn.Linear(3, 2), torch.nn.Linear(3, 2)

@@ -1,13 +1,15 @@
 """Comparisons and sweeps: resumable, complete, honest about their spread."""
 import json
 import statistics
+from functools import reduce
 
 import pytest
 import torch
 
 from reidlab.__main__ import main
-from reidlab.bench import bench, markdown, step_by_step
+from reidlab.bench import bench, markdown, step_by_step, training_step
 from reidlab.beside import OURS_ALONE, seconds_a_step, speed_of
+from reidlab.config import flatten
 from reidlab.engine.compare import compare, summarise
 from reidlab.engine.compare import markdown as lines_of
 from reidlab.engine.sweep import label, sweep
@@ -18,6 +20,7 @@ from reidlab.plots.comparison import score_by_design
 from reidlab.presets import preset
 from reidlab.runs.folder import RunFolder
 from reidlab.tasks import TASKS
+from reidlab.tasks.visible_infrared import TEST
 from reidlab.widgets.live import LiveCurves
 from tests.conftest import MINI
 
@@ -91,6 +94,7 @@ def test_a_finished_run_of_other_settings_is_refused_and_nothing_is_trained(tmp_
     assert "3 there, 5 asked" in capsys.readouterr().err
 
 
+@pytest.mark.covers("F10")
 def test_sweep_folders_carry_whole_field_names_and_other_settings_are_refused(tmp_path):
     assert label({"image.heads": "2"}) == "image.heads=2" != label({"disentangle.heads": "2"})
     image, split = ({field: ["2", "4"]} for field in ("image.heads", "disentangle.heads"))
@@ -126,7 +130,7 @@ def test_seeds_and_designs_named_twice_are_refused(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.covers("R9", "D13", "L16")
+@pytest.mark.covers("R9")
 def test_a_comparison_trains_what_is_missing_and_writes_table_and_figure(
         tmp_path, cache, warm):
     table = compare(["projection", "corrected"], [0, 1], tmp_path, changes=FIELDS, at_once=2)
@@ -136,6 +140,7 @@ def test_a_comparison_trains_what_is_missing_and_writes_table_and_figure(
     assert (tmp_path / "comparison.svg").exists()
     text = (tmp_path / "table.md").read_text()
     assert "| R1 text → image |" in text and "A/A control" in text
+    assert [RunFolder(tmp_path / f"corrected-seed{k}").experiment().seed for k in (0, 1)] == [0, 1]
     before = (tmp_path / "corrected-seed1" / "metrics.jsonl").read_bytes()
     again = compare(["projection", "corrected"], [0, 1], tmp_path, changes=FIELDS)
     assert again["designs"] == json.loads(json.dumps(table["designs"]))
@@ -190,6 +195,11 @@ def test_visible_infrared_designs_stand_in_a_table_of_their_own(tmp_path, cache,
     found = sweep("embednet_corrected", {"expansion.heads": ["2", "4"]}, tmp_path / "heads",
                   changes=fields, at_once=2)
     assert {"val_map", "test_r1", "test_minp", "view_similarity"} <= set(found["best"])
+    for row in found["rows"]:  # each number is the report's own
+        file = tmp_path / "heads" / f"expansion.heads={row['expansion.heads']}" / "report.json"
+        said = reduce(lambda part, key: part[key], TEST, json.loads(file.read_text()))
+        assert (row["test_r1"], row["test_minp"]) == (said["r1"], said["minp"])
+        assert said["minp"] != said["r1"]
 
 
 def test_two_tasks_do_not_stand_in_one_table(tmp_path):
@@ -209,8 +219,18 @@ def test_designs_that_cannot_be_compared_are_refused(tmp_path, capsys):
 @pytest.mark.covers("L16", "F6", "F7", "R17")
 def test_the_bench_reports_ratios_and_asserts_no_time(cache, monkeypatch):
     monkeypatch.setattr("reidlab.bench.speed_of", lambda name: lambda: float(len(name)))
+    steps = []
+    monkeypatch.setattr("reidlab.bench.training_step", lambda asked: (
+        steps.append(asked), training_step(asked))[1])
     found = bench(rounds=2)
-    assert {row["what"].split()[0] for row in found} >= {"a", "attention", "fusion", "64", "50"}
+    assert {row["what"]: (row["first"], row["second"]) for row in found}.items() >= {
+        "a training step": ("without clothing match and decoupling", "with both"),
+        "attention over 1024 tokens": ("exact", "linformer, 64 summaries"),
+        "fusion of 19 image and 40 text tokens": ("attention_tokens", "mamba_tokens"),
+        "64 captions": ("padded to 64 tokens", "padded to 100 tokens")}.items()
+    bare, whole = (flatten(step.loss.weights) for step in steps)
+    assert {name for name in whole if bare[name] != whole[name]} == {"cloth_match", "decouple"}
+    assert bare["cloth_match"] == bare["decouple"] == 0 < whole["decouple"]
     assert all(row["ratio"] > 0 and row["first_s"] > 0 for row in found)
     assert len(markdown(found).splitlines()) == len(found) + 2
     beside = [row for row in found if "beside" in row["second"]]

@@ -14,6 +14,7 @@ def parsed(line: str) -> dict[str, float]:
     return {name: float(value) for name, value in re.findall(r"(\w+): (-?\d+\.\d{4})", line)}
 
 
+@pytest.mark.covers("R6")
 def test_means_are_over_the_steps_of_the_epoch():
     meters = LossMeters(80, 312)
     for loss in (1.0, 2.0, 6.0):
@@ -23,6 +24,7 @@ def test_means_are_over_the_steps_of_the_epoch():
     assert meters.line(313) == "Epoch 2/80, Batch 1/312, Total: 7.0000, InfoNCE: 4.0000"
 
 
+@pytest.mark.covers("R6")
 @pytest.mark.slow
 def test_the_design_of_note_001_logs_its_eight_meters(tmp_path, caplog, cache):
     experiment = mini("projection", training__epochs=1, training__batches_per_epoch=4,

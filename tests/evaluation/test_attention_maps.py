@@ -42,6 +42,17 @@ def test_rows_of_every_map_sum_to_one(data, images, name):
         assert weights.sum(dim=-1).sub(1).abs().max() < 1e-5
 
 
+@pytest.mark.covers("D16")
+def test_maps_of_branches_are_those_of_their_last_layer(data, images):
+    """Shares of one layer, not the sum of several."""
+    model = build(mini("deep_attention"), data.classes).eval()
+    found = branch_maps(model, images)
+    with torch.no_grad():
+        kept = model.image_features(to_tensor(images), want_maps=True)[0].maps
+    for side, layers in kept.items():
+        assert len(layers) > 1 and torch.equal(found[side], layers[-1].float())
+
+
 def test_a_design_without_attention_has_no_branch_maps(data, images):
     assert branch_maps(build(mini("projection"), data.classes), images) == {}
 
@@ -96,6 +107,7 @@ def test_rollout_by_hand():
                           torch.eye(3))
 
 
+@pytest.mark.covers("D16")
 def test_mass_of_an_even_map_is_the_regions_area():
     parts = np.zeros((1, 6, 4), int)
     parts[0, :3, :2] = 3                                   # a quarter of the picture
@@ -113,7 +125,6 @@ def test_cls_is_left_out_of_the_picture_but_not_of_the_numbers():
     assert on_patches(weights, (3, 2)).sum() == pytest.approx(0.6)
 
 
-@pytest.mark.covers("F13")
 def test_pairs_of_word_and_patch_add_up_to_the_score(run, people):
     model = load(run)
     for person in people:

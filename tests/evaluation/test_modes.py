@@ -52,6 +52,7 @@ LOOKS = {  # who looks → (design, what is called with the model and twelve pic
 }
 
 
+@pytest.mark.covers("R6")
 @pytest.mark.parametrize("look", LOOKS)
 def test_every_look_puts_every_mode_back(data, few, look):
     design, ask = LOOKS[look]

@@ -16,7 +16,9 @@ from reidlab.evaluation.text_image import (
     text_image_scores,
 )
 from reidlab.runs.folder import RunFolder
-from reidlab.tasks import load
+from reidlab.tasks import build, load
+from tests.conftest import mini
+from tests.evaluation.test_ranking import slow
 
 RNG = np.random.default_rng(0)
 
@@ -46,6 +48,42 @@ def test_perfect_embeddings_score_one_everywhere(truth):
             assert scores["r1"] == scores["map"] == scores["minp"] == 1
             assert 0 < scores["chance"]["r1"] < 0.3 < scores["ceiling"]["r1"] <= 1
     assert found["clothes_changing"]["text_to_image"]["same_outfit_at_1"] == 0
+
+
+@pytest.mark.covers("R11", "R15")
+def test_the_tables_of_a_report_are_those_of_a_slow_loop(run, data):
+    """Never scaled, never capped: each printed number, of a trained model, counted by hand."""
+    found = embed(load(run), data.test, mirror=False)
+    worn = [k for k, record in enumerate(found.records) if query_outfit_mask([*found.records])[k]]
+    others = sorted(set(range(len(found.records))) - set(worn))
+    texts = [t for t, k in enumerate(found.picture) if k in set(worn)]
+    pid = [record.pid for record in found.records]
+    asked = [pid[found.picture[t]] for t in texts]
+    both = (found.id_text[texts] @ found.id_image[worn].T
+            + 0.7 * found.cloth_text[texts] @ found.cloth_image[worn].T)
+    across = found.id_image[worn] @ found.id_image[others].T
+    report = tables(found, 0.7)
+    for (table, way), by_hand in {
+            ("same_clothes", "text_to_image"): slow(both, asked, [pid[k] for k in worn]),
+            ("same_clothes", "image_to_text"): slow(both.T, [pid[k] for k in worn], asked),
+            ("clothes_changing", "image_to_image"): slow(
+                across, [pid[k] for k in worn], [pid[k] for k in others])}.items():
+        said = report[table][way]
+        assert [said[name] for name in ("r1", "r5", "r10", "r20", "map", "minp")
+                ] == pytest.approx(by_hand), (table, way)
+
+
+@pytest.mark.covers("F12")
+def test_training_brings_caption_and_picture_of_one_person_nearer_than_of_two(run, data):
+    """Of people it has never seen; an untrained model does so by less."""
+    def ahead(model):
+        found = embed(model, data.test)
+        alike = found.id_text @ found.id_image.T
+        assert found.id_text.shape[1] == found.id_image.shape[1] == 256
+        same = found.pids[found.picture][:, None] == found.pids
+        return alike[same].mean() - alike[~same].mean()
+    scratch = mini(image__pretrained=None, text__pretrained=None)
+    assert ahead(load(run)) > 0.02 and ahead(load(run)) > 4 * ahead(build(scratch, 4).eval())
 
 
 @pytest.mark.covers("R15")

@@ -41,6 +41,7 @@ def test_a_ranking_done_by_hand():
     assert (report.queries, report.skipped, report.gallery) == (1, 0, 4)
 
 
+@pytest.mark.covers("R11")
 @pytest.mark.parametrize("ties", [False, True])
 @pytest.mark.parametrize("hidden", [False, True])
 def test_equals_a_slow_loop(ties, hidden):
@@ -173,6 +174,7 @@ def test_scores_that_are_no_real_numbers_are_refused():
             retrieval_metrics(wrong, [0], [0, 1])
 
 
+@pytest.mark.covers("R11")
 def test_a_score_outside_zero_to_one_is_impossible():
     assert RetrievalMetrics(1.0, 1.0, 1.0, 1.0, 0.0, 0.5, 1, 0, 3).r1 == 1
     with pytest.raises(ReidlabError, match=r"map is 1\.1667, outside of \[0, 1\]"):

@@ -21,7 +21,6 @@ def asked(data):
     return model, similarity, texts, data.test, pictures
 
 
-@pytest.mark.covers("F6")
 def test_only_the_best_move(asked):
     model, similarity, texts, split, pictures = asked
     again = rerank(model, similarity, texts, split, pictures, best=5)

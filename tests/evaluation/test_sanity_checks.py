@@ -16,7 +16,6 @@ from reidlab.tasks import build
 from tests.conftest import mini
 
 
-@pytest.mark.covers("R15")
 def test_a_person_in_two_splits_is_found(data):
     assert not any(shared_people(data).values())
     leaking = dataclasses.replace(data, val=Split(data.train.records[:3], data.train.images[:3]))

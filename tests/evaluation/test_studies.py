@@ -1,15 +1,19 @@
 """Known changes to pictures, and what the measures make of them."""
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from reidlab.data.loading import synthetic_text_image
+from reidlab.data.packing import to_tensor
 from reidlab.data.records import Split
 from reidlab.evaluation.embeddings import embed
 from reidlab.evaluation.ranking import retrieval_metrics
 from reidlab.evaluation.studies import (
     blurred,
+    layer_features,
     layer_probes,
     mean_gate,
     occluded,
@@ -66,6 +70,9 @@ def test_text_weight_under_blur_is_measured(data):
     sharp = blurred(images, 3.0).astype(float)
     assert np.abs(np.diff(sharp, axis=1)).mean() < 0.5 * np.abs(
         np.diff(images.astype(float), axis=1)).mean()
+    with torch.no_grad():
+        given = model(to_tensor(images), id_text=texts).gate_weights
+    assert text_weight(model, images, texts) == pytest.approx(given[:, 1].mean().item(), rel=1e-4)
     weights = [text_weight(model, blurred(images, s), texts) for s in (0.0, 3.0)]
     assert all(0 < w < 1 for w in weights)
 
@@ -102,9 +109,49 @@ def test_clothing_is_a_second_clue_and_zero_is_the_ranking_by_identity(run, data
 @pytest.mark.covers("R17")
 def test_token_lengths_and_what_a_limit_cuts(run, data):
     captions = [c for r in data.test.records for c in r.captions]
-    found = token_lengths(load(run).text_encoder.tokens, captions, (8, 64, 100))
+    tokens = load(run).text_encoder.tokens
+    assert token_lengths(tokens, ["a " * 150 + "man"])["lengths"].tolist() == [153]  # uncut
+    found = token_lengths(tokens, captions, (8, 64, 100))
     assert len(found["lengths"]) == len(captions) and found["lengths"].min() > 3
     assert found["cut"][8] > 0.9 > found["cut"][64] >= found["cut"][100] == 0
+
+
+@pytest.mark.covers("D19")
+def test_what_a_layer_gives_is_read_behind_that_layer(attention, data):
+    """The probes' features are those of the first layer of each branch, called by hand."""
+    found, split = layer_features(attention, data.test.images[:4]), attention.disentangle
+    with torch.no_grad():
+        x = attention.visual_encoder(to_tensor(data.test.images[:4])).last_hidden_state
+        np.testing.assert_allclose(found["tokens"], x.mean(dim=1), rtol=1e-3, atol=1e-4)
+        for side in ("identity", "cloth"):
+            branch, seen = getattr(split, side), []
+            hook = branch.norms[0].register_forward_hook(
+                lambda m, given, out, s=seen: s.append(out))
+            branch(x)
+            hook.remove()
+            np.testing.assert_allclose(found[f"{side} 1"], seen[0].mean(dim=1), rtol=1e-3,
+                                       atol=1e-4)
+            last = getattr(split, f"{side}_norms")[-1]
+            hook = last.register_forward_hook(lambda m, given, out, s=seen: s.append(out))
+            both = dict(zip(("identity", "cloth"), split.branches(x), strict=True))
+            hook.remove()
+            np.testing.assert_allclose(found[f"{side} ×3"], both[side].mean(dim=1), rtol=1e-3,
+                                       atol=1e-4)
+
+
+@pytest.mark.covers("D18")
+def test_a_gate_that_leans_away_from_colour_is_seen_to_do_so():
+    """The direction is read the right way up: more colour, a lower share of identity."""
+    class Leaning(torch.nn.Linear):
+        def image_features(self, image):
+            colour = (image.amax(dim=1) - image.amin(dim=1)).mean(dim=(1, 2))
+            return SimpleNamespace(gate=torch.sigmoid(-4 * colour)[:, None].expand(-1, 8)), None
+    world = World(0, (96, 48))
+    drawings = [world.draw(k, k, 0) for k in range(12)]
+    images, parts = (np.stack([getattr(d, f) for d in drawings]) for f in ("image", "parts"))
+    grey, plain, strong = (mean_gate(Leaning(1, 1), salient(images, parts, (3, 4), gain))
+                           for gain in (0.0, 1.0, 2.0))
+    assert grey > plain > strong
 
 
 def test_the_drawn_splits_are_those_of_the_config():

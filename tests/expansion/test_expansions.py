@@ -111,6 +111,9 @@ def test_tokens_of_the_other_modality_ask():
     x = tokens()[:3]
     module(x, torch.zeros(3, dtype=torch.long)).tokens.square().sum().backward()
     assert module.tokens.grad[1].any() and not module.tokens.grad[0].any()
+    module.zero_grad()
+    module(x, torch.ones(3, dtype=torch.long)).tokens.square().sum().backward()
+    assert module.tokens.grad[0].any() and not module.tokens.grad[1].any()  # and the other way
     module.eval()
     day, night = (module(x, torch.full((3,), kind)).tokens for kind in (0, 1))
     assert (day - night).abs().max() > 1e-3     # a visible picture is asked by infrared tokens
@@ -118,10 +121,43 @@ def test_tokens_of_the_other_modality_ask():
     changed[0, 2] += 1
     assert (module(changed, torch.zeros(3, dtype=torch.long)).tokens[0] - day[0]).abs().max() > 1e-3
     views = module(x, torch.zeros(3, dtype=torch.long)).views
-    assert (views[0] - views[1]).abs().max() > 1e-3   # each view has weights of its own
+    assert (views[0] - views[1]).abs().max() > 1e-3
+    with torch.no_grad():  # also where all views ask with the same tokens: weights of their own
+        module.tokens.copy_(module.tokens[:, :1].expand_as(module.tokens).clone())
+    views = module(x, torch.zeros(3, dtype=torch.long)).views
+    assert (views[0] - views[1]).abs().max() > 1e-3
+    for parts in (module.ask, module.read):
+        assert len({id(part) for part in parts}) == len(views) > 1
 
 
-@pytest.mark.covers("V19")
+@pytest.mark.covers("V15")
+def test_heads_add_to_their_tokens_by_a_scale_and_drop_in_training_only():
+    torch.manual_seed(0)
+    module, x = build_expansion(Expansion(name="tmhee", dropout=0.5), DIM, GRID), tokens()
+    weights, module.attention.dropout = module.attention.dropout, 0.0  # its own, not attention's
+    assert weights == 0.5
+    looks = [module.train(on)(x, MODALITY).tokens for on in (True, True, False, False)]
+    assert not torch.equal(looks[0], looks[1]) and torch.equal(looks[2], looks[3])
+    layer = module.attention
+    normed = module.norm(x)
+    by_hand = x + module.scale * layer(normed, normed, normed)[0]
+    torch.testing.assert_close(looks[3], by_hand, rtol=1e-4, atol=1e-5)
+    with torch.no_grad():
+        module.scale.zero_()
+    assert torch.equal(module(x, MODALITY).tokens, x)
+
+
+@pytest.mark.covers("V22")
+def test_views_of_ssdec_are_a_third_wide_see_holes_in_training_and_stay_on_their_device():
+    module, x = build("ssdec"), tokens()
+    assert module(x, MODALITY).views.shape == (3, 6, DIM // 3)
+    assert not torch.equal(module(x, MODALITY).tokens, module(x, MODALITY).tokens)
+    whole = build("ssdec", drop=0.0)
+    assert torch.equal(whole(x, MODALITY).tokens, whole(x, MODALITY).tokens)
+    far = build("ssdec").to("meta").train()(x.to("meta"), MODALITY.to("meta"))
+    assert far.tokens.device.type == "meta"
+
+
 def test_cmatm_as_printed_cannot_run():
     """The note takes 2B rows for B: its first half is all rows, its second none, and one token a
     row of the doubled count does not fit the attention's batch."""
@@ -160,7 +196,6 @@ def test_holes_are_for_training_and_keep_the_mean():
     assert torch.equal(module(x[:2], MODALITY[:2]).tokens, module(x[:2], MODALITY[:2]).tokens)
 
 
-@pytest.mark.covers("V22")
 def test_ssdec_as_printed_cannot_run():
     views = [torch.randn(2, 12, DIM) for _ in range(3)]
     with pytest.raises(RuntimeError, match="normalized_shape"):
@@ -172,10 +207,12 @@ def test_ssdec_as_printed_cannot_run():
 @pytest.mark.covers("V25")
 def test_cut_mix_weights_the_label_by_what_stayed():
     x = torch.arange(6.0)[:, None, None].expand(6, 12, DIM)
-    mixed, stayed = cut_mix(x, torch.arange(6).flip(0), 0.5, GRID)
-    own = (mixed == x).all(dim=-1).float().mean(dim=1)
-    assert own.tolist() == pytest.approx([stayed] * 6)
-    assert 0 < stayed < 1 and set(mixed[0].unique().tolist()) == {0.0, 5.0}
+    for share in (0.5, 0.3):  # whole patches: what stayed need be neither share nor its rest
+        mixed, stayed = cut_mix(x, torch.arange(6).flip(0), share, GRID)
+        own = (mixed == x).all(dim=-1).float().mean(dim=1)
+        assert own.tolist() == pytest.approx([stayed] * 6)
+        assert 0 < stayed < 1 and set(mixed[0].unique().tolist()) == {0.0, 5.0}
+    assert stayed not in (pytest.approx(0.3), pytest.approx(0.7), pytest.approx(0.5))
 
 
 @pytest.mark.covers("V6")
@@ -189,7 +226,8 @@ def test_views_of_dee_differ_and_start_from_different_distances():
     ]
     reached = [((a - b).abs().sum(dim=-1) > 1e-6).sum().item()
                for a, b in zip(looks, quiet, strict=True)]
-    assert len({tuple(look.flatten().tolist()) for look in looks}) == 3 and reached[0] > 1
+    assert len({tuple(look.flatten().tolist()) for look in looks}) == 3
+    assert reached == [9, 2, 1]  # of 4 × 3 patches, from the second row's middle: 1, 2 and 3 away
     out = build("deen")(tokens(), MODALITY)
     assert out.extra == 2 and out.views.shape == (3, 6, DIM)
     assert between_views(out.views) < 0.99

@@ -136,7 +136,7 @@ def test_g2_at_the_end_of_the_ramp_cloth_and_its_adversary_cancel():
 
 
 # e: reversal in the wrong place ---------------------------------------------------------------
-@pytest.mark.covers("D1", "D4")
+@pytest.mark.covers("D1")
 def test_e_reversal_before_clothing_keeps_clothing_from_being_learned():
     def match(reversed_):
         torch.manual_seed(0)
@@ -225,7 +225,7 @@ def test_h2_the_gate_term_is_too_weak_to_matter():
     assert gate.grad.abs().max() < 0.004
 
 
-@pytest.mark.covers("L6", "R2")
+@pytest.mark.covers("L6")
 def test_i1_the_diagonal_pulls_wrong_pairs_together_and_the_mask_does_not():
     own = torch.arange(32) % 16          # each picture twice: with its own text, with another's
     said = torch.cat([torch.arange(16), (torch.arange(16) + 5) % 16])

@@ -37,7 +37,7 @@ def look(branches, toy):
 
 # r: what the words say ------------------------------------------------------------------------
 @pytest.mark.slow
-@pytest.mark.covers("D15", "R4")
+@pytest.mark.covers("D15")
 @pytest.mark.parametrize("seed", [0, 1])
 def test_r1_clothing_words_in_identity_texts_defeat_every_dependence_loss(seed):
     """With one text an image as its only positive, clothing words help to find it."""
@@ -56,7 +56,6 @@ def test_r1_clothing_words_in_identity_texts_defeat_every_dependence_loss(seed):
 
 
 @pytest.mark.slow
-@pytest.mark.covers("L1")
 def test_r1_many_positives_leave_clothing_words_nothing_to_gain():
     """All texts of a person are positives, whatever they wear: their clothes say nothing more."""
     toy, branches = Toy(in_id_text=1.0), Branches()
@@ -109,21 +108,23 @@ def test_g3_the_notes_adversaries_remove_no_more_identity_than_random_texts_do()
 @pytest.mark.slow
 @pytest.mark.covers("L12", "L13")
 def test_l13_a_dependence_weight_far_too_large_costs_identity():
-    """Not seen up to a hundred times the task's weight; at a thousand times it sets in."""
-    leak, named = {}, {}
-    for weight in (0, 1, 10, 1000):
-        toy, branches = Toy(), Branches()
-        train(toy, branches, lambda *a, w=weight: identity_side(*a) + cloth_side(*a)
-              + w * dependence(*a))
-        leak[weight], _, named[weight], _ = look(branches, toy)
-    assert leak[0] > 0.9 and leak[1] < 0.4 and leak[10] < 0.4
-    assert named[1] > 0.99 and named[10] > 0.99
-    assert named[1000] < named[10]
+    """Not seen up to ten times the task's weight; at three thousand times in every seed."""
+    def look_at(weight, seed=0):
+        toy, branches = Toy(seed), Branches(seed)
+        train(toy, branches, lambda *a: identity_side(*a) + cloth_side(*a)
+              + weight * dependence(*a))
+        leak, _, named, _ = look(branches, toy)
+        return leak, named
+    assert look_at(0)[0] > 0.9
+    (few, all_named), (none, far) = look_at(1), look_at(10)
+    assert few < 0.4 and none < 0.4 and all_named > 0.99 and far > 0.99
+    # in each seed, by .03 to .42: an interval over three seeds holds 0, so wide is their spread
+    assert all(look_at(10, seed)[1] - look_at(3000, seed)[1] > 0.01 for seed in range(3))
 
 
 # h: the branches of note 003, b: the gate of the fusion ----------------------------------------
 @pytest.mark.slow
-@pytest.mark.covers("D14", "D15")
+@pytest.mark.covers("D15")
 def test_h4_attention_branches_leak_all_and_queries_little_though_patches_are_separate():
     def tokens(toy, n):
         who, worn, _, id_text, cloth_text = toy.draw(n)

@@ -70,6 +70,18 @@ def test_fusions_by_name():
         build_fusion(Fusion(name="concat"), 256)
 
 
+@pytest.mark.covers("F3")
+def test_a_fusion_ignores_what_is_said_of_others():
+    """Settings of Mamba beside attention change nothing: no parameter, no number."""
+    made = []
+    for beside in ({}, {"layers": 7, "d_state": 99, "d_conv": 9, "expand": 5, "gate": "applied"}):
+        torch.manual_seed(0)
+        made.append(build_fusion(Fusion(name="attention_gated", **beside), 256).eval())
+    assert sum(p.numel() for p in made[1].parameters()) == 725_506
+    image, text = torch.randn(2, 256), torch.randn(2, 256)
+    assert torch.equal(*(fusion(image, text).vector for fusion in made))
+
+
 @pytest.mark.covers("E14")
 def test_scale_and_fusion_are_logged(caplog):
     from reidlab.tasks import build

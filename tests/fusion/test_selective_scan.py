@@ -1,11 +1,20 @@
 """The scan against a step-by-step loop and against transformers' Mamba, values and gradients."""
+import sys
+from types import SimpleNamespace
+
 import pytest
 import torch
 import torch.nn.functional as F
 from transformers import MambaConfig
 from transformers.models.mamba.modeling_mamba import MambaMixer
 
-from reidlab.fusion.selective_scan import Mamba, linear_recurrence, mamba_path, selective_scan
+from reidlab.fusion.selective_scan import (
+    Mamba,
+    _probe,
+    linear_recurrence,
+    mamba_path,
+    selective_scan,
+)
 
 
 def inputs(b=2, length=13, e=6, s=4):
@@ -112,3 +121,17 @@ def test_the_path_taken_is_said_with_its_reason():
     if not torch.cuda.is_available():
         assert mamba_path() == "torch (no CUDA device)"
     assert "(" in mamba_path()
+
+
+@pytest.mark.covers("R18")
+@pytest.mark.parametrize(("installed", "says"), [
+    (None, "torch (mamba_ssm is not installed)"),
+    (SimpleNamespace(Mamba=lambda *given, **named: 1 / 0), "failed a test scan")])
+def test_beside_a_gpu_a_missing_or_broken_mamba_ssm_is_named(monkeypatch, installed, says):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setitem(sys.modules, "mamba_ssm", installed)
+    _probe.cache_clear()
+    try:
+        assert says in mamba_path() and _probe()[0] is Mamba
+    finally:
+        _probe.cache_clear()

@@ -52,6 +52,7 @@ def test_one_way_loss_is_the_image_half_of_info_nce():
     assert one_way_info_nce(a, b).item() != pytest.approx(one_way_info_nce(b, a).item())
 
 
+@pytest.mark.covers("V23")
 def test_multi_positive_equals_a_slow_loop_over_pairs():
     image, text = pairs(6)
     keys = torch.tensor([0, 0, 1, 2, 2, 2])
@@ -199,7 +200,6 @@ def test_summed_scores_add_the_cosines_of_both_sides():
         multi_positive(*joined, keys, keys, temperature=0.1).item(), rel=1e-5)
 
 
-@pytest.mark.covers("L1")
 def test_rows_that_take_no_part_are_as_if_they_were_not_there():
     """Masked and not cut out, since to count rows would make the processor wait for the device."""
     (a, b), keep = pairs(6, seed=1), torch.tensor([1, 0, 1, 1, 0, 1]).bool()

@@ -4,9 +4,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from reidlab.batches.text_image import Batches
 from reidlab.losses.controller import PlateauController
 from reidlab.losses.text_image import TextImageLoss
 from reidlab.models.text_image_output import TextImageOutput
+from reidlab.tasks import build
 from reidlab.tasks.text_image import TextImageTraining
 from tests.conftest import mini
 
@@ -30,6 +32,21 @@ def test_its_state_is_part_of_the_loss_and_scales_decouple_alone():
     again.load_state_dict(loss.state_dict())
     assert again.controller.multiple == 3 and torch.isinf(again.controller.best)
     assert again.controller(0.5) == 1.5
+
+
+@pytest.mark.covers("L14")
+def test_the_raised_weight_reaches_the_total(data):
+    experiment = mini("corrected", **CONTROLLED, loss__decouple_from=0.0, loss__decouple_ramp=0.0)
+    model, batch = build(experiment, data.classes).eval(), Batches(data.train, experiment)(0)
+    with torch.no_grad():
+        out = model(batch.image, cloth_text=batch.cloth_text, id_text=batch.id_text)
+        loss = TextImageLoss(experiment.loss, 128, 256)
+        plain = loss(out, batch, 1)
+        loss.controller.multiple.fill_(3.0)
+        raised = loss(out, batch, 1)
+    assert (raised["total"] - plain["total"]).item() == pytest.approx(
+        2 * plain["decouple"].item(), rel=1e-3)
+    assert raised["decouple"] == plain["decouple"] and raised["info_nce"] == plain["info_nce"]
 
 
 def looking(readings, **changes):
@@ -74,8 +91,9 @@ def test_the_share_of_training_is_the_one_of_the_last_step(data):
     task.experiment = mini("corrected", loss__weights__words=0.0)
     task.accelerator = SimpleNamespace(unwrap_model=lambda model: SimpleNamespace(
         set_reversal=lambda alpha: False))
-    task.loss = type("Loss", (), {"adversary": None, "__call__": lambda self, *given: {
-        "total": torch.zeros(())}})()
+    task.loss = type("Loss", (), {
+        "adversary": None, "schedules": lambda self, epoch, progress: {},
+        "__call__": lambda self, *given: {"total": torch.zeros(())}})()
     batch = SimpleNamespace(
         image=None, cloth_text=[], id_text=[], negative_text=None, shard=slice(0)
     )

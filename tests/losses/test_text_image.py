@@ -6,6 +6,7 @@ import torch
 
 from reidlab.batches.text_image import Batches
 from reidlab.losses.text_image import TextImageLoss
+from reidlab.models.text_image_output import TextImageOutput
 from reidlab.tasks import build
 from tests.conftest import mini
 
@@ -53,6 +54,16 @@ def test_every_weight_reaches_the_total(parts):
         assert name not in terms_of(parts, none)
 
 
+@pytest.mark.covers("L11")
+@pytest.mark.parametrize("parts", ["corrected"], indirect=True)
+def test_ramp_and_controller_scale_their_term_in_the_total(parts):
+    config = mini("corrected", loss__weights__decouple=2.0, loss__decouple_from=0.0,
+                  loss__decouple_ramp=1.0).loss
+    whole, half, none = (terms_of(parts, config, progress=p) for p in (1.0, 0.5, 0.0))
+    assert whole["total"] - half["total"] == pytest.approx(whole["decouple"], rel=1e-3)
+    assert whole["total"] - none["total"] == pytest.approx(2 * whole["decouple"], rel=1e-3)
+
+
 def test_dependence_terms_wait_and_then_grow():
     loss = TextImageLoss(mini("corrected", loss__decouple_from=0.4, loss__decouple_ramp=0.2).loss,
                      128, 256)
@@ -77,6 +88,60 @@ def test_projectors_are_frozen_as_written_and_trained_on_request():
     assert len(list(frozen.parameters())) == len(list(trained.parameters())) == 4
     assert not any(p.requires_grad for p in frozen.parameters())
     assert all(p.requires_grad for p in trained.parameters())
+
+
+@pytest.mark.covers("L3", "L4")
+@pytest.mark.parametrize("parts", ["attention"], indirect=True)
+@pytest.mark.parametrize("term", ["bio", "cloth"])
+def test_a_trained_projector_learns_from_its_own_term_alone(parts, term):
+    _, out, batch, words = parts
+    others = {f"loss__weights__{name}": 0.0 for name in dataclasses.asdict(parts[0].weights)
+              if name not in ("bio", "cloth")}
+    loss = TextImageLoss(mini("attention", loss__projectors="trained", **others).loss, 128, 256)
+    loss(out, batch, 80, 1.0, words)[term].backward()
+    own, other = ((loss.id_embed_projector, loss.cloth_embed_projector)
+                  [::1 if term == "bio" else -1])
+    assert own.weight.grad.abs().max() > 0 and other.weight.grad is None
+
+
+@pytest.mark.covers("L7")
+@pytest.mark.parametrize("parts", ["projection"], indirect=True)
+def test_cosine_decoupling_is_blind_behind_two_projectors_and_sees_behind_one(parts):
+    """One feature on both sides: as written the term reads near 0, with equal projectors 1."""
+    _, out, batch, words = parts
+    loss = TextImageLoss(mini("projection").loss, 128, 256)
+    same = dataclasses.replace(out, cloth_embeds=out.id_embeds)
+    apart = loss(same, batch, 80, 1.0, words)["decouple"].item()
+    loss.cloth_embed_projector.load_state_dict(loss.id_embed_projector.state_dict())
+    shared = loss(same, batch, 80, 1.0, words)["decouple"].item()
+    assert shared == pytest.approx(1.0, abs=1e-4) and apart < 0.5
+
+
+@pytest.mark.covers("L6")
+@pytest.mark.parametrize("known", [True, False], ids=["known outfits", "unknown"])
+def test_an_unmatched_description_pulls_at_no_picture_of_the_batch(data, known):
+    """The path that training takes: `TextImageLoss` on a batch with foreign clothing captions."""
+    pulls = {}
+    for form in ("masked", "diagonal"):
+        experiment = mini("corrected", data__mismatched_fraction=0.5, data__images_per_person=1,
+                          loss__cloth_match=form)
+        batch = Batches(data.train, experiment)(0)
+        if not known:
+            unknown = torch.full_like(batch.outfit, -1)
+            batch = dataclasses.replace(batch, outfit=unknown, cloth_outfit=unknown,
+                                        outfits_known=False)
+        foreign = ~batch.is_matched
+        if known:  # nobody in the batch wears what the foreign caption says
+            foreign &= ~(batch.cloth_outfit[:, None] == batch.outfit).any(dim=1)
+        row = int(foreign.nonzero()[0])
+        image, text = torch.eye(2 * len(batch.pid)).chunk(2)      # all at right angles
+        image = image.clone().requires_grad_()
+        out = TextImageOutput(cloth_image_embeds=image, cloth_text_embeds=text)
+        loss = TextImageLoss(experiment.loss, 128, 256)
+        pulls[form] = torch.autograd.grad(
+            loss._cloth_match(out, batch, 1, None), image)[0][row] @ text[row]
+    assert pulls["diagonal"] < -1e-3  # downhill is towards the foreign text
+    assert pulls["masked"] >= 0       # away from it, or not at all
 
 
 def test_learned_temperature_starts_where_the_constant_is_and_is_bounded():

@@ -44,7 +44,7 @@ def design(request):
     return make(request.param)
 
 
-@pytest.mark.covers("V4", "V8", "V10")
+@pytest.mark.covers("V4", "V8")
 def test_shapes_norms_and_both_directions(design):
     model, experiment = design
     given, model = batch(), model.eval()
@@ -103,6 +103,17 @@ def test_every_parameter_of_the_corrected_design_learns(changes):
     assert still(model) == []
 
 
+@pytest.mark.covers("V38")
+def test_without_its_modality_tokens_a_model_gives_other_vectors():
+    model, _ = make("embednet_corrected", expansion__name="cmatm")
+    model.eval()
+    with torch.no_grad():
+        before = [model.encode(batch().visible, kind) for kind in (VISIBLE, INFRARED)]
+        model.expansion.tokens.zero_()
+        after = [model.encode(batch().visible, kind) for kind in (VISIBLE, INFRARED)]
+    assert all((a - b).abs().max() > 1e-4 for a, b in zip(before, after, strict=True))
+
+
 @pytest.mark.covers("V10")
 def test_every_parameter_of_deen_learns():
     model, experiment = make("deen")
@@ -125,6 +136,8 @@ def test_l2_as_written_stages_1_and_2_and_three_aggregations_never_learn():
                 part.out.norm.weight.fill_(0.5)
     step(model, experiment, batch())
     assert {name.split(".")[3] for name in still(model) if ".layers." in name} == {"1", "2"}
+    dead, names = set(still(model)), [n for n, p in model.named_parameters() if p.requires_grad]
+    assert {n for n in names if ".layers." in n and n.split(".")[3] in "12"} <= dead  # all of them
     assert {name.split(".")[1] for name in still(model) if name.startswith("aggregations")} == {
         "0", "1", "2"}
 
@@ -181,7 +194,7 @@ def test_non_local_blocks_against_slow_loops():
     assert torch.allclose(part.out(slow), by_hand * norm.weight + norm.bias, atol=1e-5)
 
 
-@pytest.mark.covers("V12", "V11", "V29")
+@pytest.mark.covers("V12", "V11", "V29", "V7")
 def test_the_lower_view_the_depth_and_the_expansion_are_one_field_each():
     given = batch()
     sizes = []
@@ -196,6 +209,46 @@ def test_the_lower_view_the_depth_and_the_expansion_are_one_field_each():
     first = make("embednet_corrected", stages__low="stage0")[0].aggregations.keys()
     assert list(first) == ["0", "1", "2", "3"]
     assert list(make("embednet_corrected")[0].aggregations.keys()) == ["1", "2", "3"]
+    assert [len(make("embednet_corrected", stages__depth=k)[0].stage4.layers)
+            for k in (1, 2, 3)] == [1, 2, 3]
+
+
+@pytest.mark.covers("V28", "V29")
+def test_each_design_has_the_expansion_that_its_name_says():
+    assert {name: preset(name).expansion.name for name in DESIGNS} == {
+        "deen": "deen", "embednet": "dee", "embednet_tmhee": "tmhee_over_batch",
+        "embednet_cmatm": "cmatm_rebuilt", "embednet_ssdec": "ssdec_rebuilt",
+        "embednet_corrected": "tmhee"}
+
+
+@pytest.mark.covers("V12")
+@pytest.mark.parametrize("low", ["previous", "stage0"])
+def test_each_aggregation_reads_the_stage_that_its_field_says(low):
+    model, _ = make("embednet_corrected", stages__low=low)
+    for block in model.aggregations.values():
+        for part in (block.cnl, block.pnl):
+            awake(part)
+    gave, read = {}, {}
+    stage = model.backbone.stage
+
+    def noted(tokens, number, *rest):
+        gave[number] = stage(tokens, number, *rest)
+        return gave[number]
+    model.backbone.stage = noted
+    for name, block in model.aggregations.items():
+        block.register_forward_hook(
+            lambda m, given, out, name=name: read.update({int(name): given[1]}))
+        block.register_forward_hook(lambda m, given, out, name=name: gave.update(
+            {f"behind {name}": out}))
+    given = batch()
+    model.eval()(given.visible, given.infrared)
+    for k, lower in read.items():
+        if low == "stage0":
+            wanted = gave[0]
+        else:
+            wanted = gave.get(f"behind {k - 1}", gave[k - 1])
+        assert torch.equal(lower, wanted), (low, k)
+    assert set(read) == ({0, 1, 2, 3} if low == "stage0" else {1, 2, 3})
 
 
 @pytest.mark.covers("V13")

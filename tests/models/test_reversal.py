@@ -47,6 +47,7 @@ def reversed_flow(experiment, data):
     return moved, "reversal/alpha" in row
 
 
+@pytest.mark.covers("R10", "D3")
 @pytest.mark.parametrize(("name", "changes", "flows"), [
     ("projection", {}, True), ("merged", {}, True), ("residual", {}, True),
     ("projection", {"disentangle.reversal": False}, False),

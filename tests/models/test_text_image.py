@@ -4,9 +4,18 @@ import itertools
 
 import pytest
 import torch
+from torch import nn
 
 from reidlab.batches.text_image import Batches
+from reidlab.config.changes import change
+from reidlab.disentangle import DISENTANGLERS
+from reidlab.disentangle.attention import AttentionDisentangler
+from reidlab.disentangle.mixers import ConvMixer, WindowMixer
+from reidlab.encoders.efficient_attention import LinformerAttention, PerformerAttention
+from reidlab.encoders.pooling import AttentionPool, FirstToken, LastToken, MaskedMax, MaskedMean
+from reidlab.fusion import FUSIONS, TOKEN_FUSIONS
 from reidlab.losses.text_image import TextImageLoss
+from reidlab.models.heads import HEADS
 from reidlab.models.text_image import TextImageModel
 from reidlab.models.text_image_output import TextImageOutput
 from reidlab.presets import preset
@@ -35,7 +44,7 @@ def picture(b=2):
 
 
 @pytest.mark.slow
-@pytest.mark.covers("R13", "R14", "E1")
+@pytest.mark.covers("R13", "R14", "E1", "D10")
 def test_every_shape_of_note_003():
     experiment = preset("attention", "tiny", image__height=224, image__width=224, image__dim=768,
                         image__heads=12, image__layers=1, image__stem=False, text__dim=768,
@@ -59,7 +68,7 @@ WALK = {  # notes 000 and 001 at 768: eight outputs
 
 
 @pytest.mark.slow
-@pytest.mark.covers("R14", "D2", "D5", "D6")
+@pytest.mark.covers("R14", "D2", "D5", "D6", "E5")
 @pytest.mark.parametrize("name, id_width", [("projection", 768), ("merged", 256),
                                             ("residual", 768)])
 def test_every_shape_of_notes_000_and_001(name, id_width):
@@ -77,8 +86,9 @@ def test_every_shape_of_notes_000_and_001(name, id_width):
 @pytest.mark.covers("R14")
 def test_tuples_in_the_notes_order(model):
     out = model(picture(), cloth_text=CLOTHES, id_text=IDS)
-    assert len(out.as_tuple(8)) == 8 and len(out.as_tuple(10)) == 10
-    assert out.as_tuple(8)[0] is out.image_embeds and out.as_tuple(10)[9] is out.gate_weights
+    for count in (8, 10):  # by object: a swap of two of one shape would be seen
+        named = zip(out.as_tuple(count), list(NOTE_003)[:count], strict=True)
+        assert all(given is getattr(out, name) for given, name in named)
     with pytest.raises(ValueError, match="8 or 10"):
         out.as_tuple(9)
 
@@ -95,14 +105,14 @@ def test_encode_is_what_forward_calls(model):
     assert model.encode_image(None) is None and model.encode_text(None) is None
 
 
-@pytest.mark.covers("E6")
+@pytest.mark.covers("E6", "E5")
 def test_a_single_string_gives_one_vector(model):
     one = model.encode_text(IDS[0])
     assert one.shape == (256,)
     assert torch.allclose(one, model.encode_text(IDS)[0], atol=1e-5)
 
 
-@pytest.mark.covers("E12")
+@pytest.mark.covers("E12", "E4", "E5")
 def test_norms(model):
     out = model(picture(), cloth_text=CLOTHES, id_text=IDS)
     for name in ("image_embeds", "id_text_embeds", "cloth_text_embeds", "cloth_image_embeds"):
@@ -127,7 +137,8 @@ def test_missing_inputs_give_none_in_the_right_places(model, given):
              "cloth_embeds": image, "cloth_text_embeds": cloth, "cloth_image_embeds": image,
              "fused_embeds": image and identity and model.fusion is not None,
              "gate_weights": image and identity and model.fusion is not None,
-             "id_logits": image and model.id_classifier is not None}
+             "id_logits": image and model.id_classifier is not None,
+             "gate": image and isinstance(model.disentangle, AttentionDisentangler)}
     for name, there in needs.items():
         assert (getattr(out, name) is not None) == there, name
 
@@ -271,23 +282,62 @@ def test_reversal_is_set_on_every_design_that_has_one():
     assert model.disentangle.cloth.alpha == 0.12
 
 
+PARTS = {  # field → registered name → the class that stands in the model then, and where it stands
+    "disentangle.name": (DISENTANGLERS, lambda model: model.disentangle),
+    "heads.name": (HEADS, lambda model: model.cloth_heads),
+    "fusion.name": (FUSIONS, lambda model: model.fusion),
+    "text.pooling": ({"cls": FirstToken, "masked_mean": MaskedMean, "max": MaskedMax,
+                      "attention": AttentionPool, "last": LastToken},
+                     lambda model: model.text_encoder.pool),
+    "disentangle.mixer": ({"attention": nn.MultiheadAttention, "conv": ConvMixer,
+                           "window": WindowMixer, "performer": PerformerAttention,
+                           "linformer": LinformerAttention},
+                          lambda model: model.disentangle.identity.layers[0])}
+GATELESS = {"loss.weights.gate_regularization": 0.0}
+MERGED = GATELESS | {"disentangle.name": "merged", "heads.name": "merged"}
+BESIDE = {("disentangle.name", "merged"): MERGED, ("heads.name", "merged"): MERGED,
+          ("disentangle.name", "none"): GATELESS | {"loss.weights.decouple": 0.0},
+          ("heads.name", "none"): {"heads.embedding": 128},  # as wide as the encoder
+          **{("disentangle.name", name): GATELESS
+             for name in ("queries", "projection", "residual")}}
+NAMES = [(field, name) for field, (known, _) in PARTS.items() for name in known]
+
+
 @pytest.mark.covers("E17")
-def test_any_part_is_swapped_by_config_alone():
-    no_gate = {"disentangle__name": "queries", "loss__weights__gate_regularization": 0.0}
-    for changes in (no_gate, {"fusion__name": "attention_gated"},
-                    {"fusion__name": "mamba_tokens"}, {"text__pooling": "attention"},
-                    {"disentangle__pooling": "max"}):
-        model = build(preset("attention", **changes), classes=4).eval()
+@pytest.mark.parametrize(("field", "name"), NAMES)
+def test_any_part_is_swapped_by_config_alone(field, name):
+    """Each registered name puts its own class into the model, which then computes another thing."""
+    known, part = PARTS[field]
+    made = {}
+    for chosen in {name, next(other for other in known if other != name)}:
+        changes = {field: chosen} | BESIDE.get((field, chosen), {})
+        torch.manual_seed(0)
+        model = build(change(preset("attention"), changes), classes=4).eval()
+        assert type(part(model)) is known[chosen]
         out = model(picture(), id_text=IDS, cloth_text=CLOTHES)
-        assert out.image_embeds.shape == (2, 256), changes
+        made[chosen] = torch.cat([value.flatten() for value in (
+            out.image_embeds, out.id_text_embeds, out.fused_embeds) if value is not None])
+    one, other = made.values()
+    assert one.shape != other.shape or not torch.allclose(one, other, atol=1e-4)
+
+
+@pytest.mark.covers("E17")
+@pytest.mark.parametrize("name", TOKEN_FUSIONS)
+def test_a_fusion_of_tokens_takes_the_place_of_one_of_vectors(name):
+    """It judges pairs, and no vector is fused."""
+    changes = {"fusion.name": name, "loss.weights.itm": 1.0}
+    model = build(change(preset("corrected"), changes), classes=4)
+    assert type(model.itm_head.fusion) is TOKEN_FUSIONS[name] and model.fusion is None
 
 
 @pytest.mark.covers("F15")
-def test_one_pass_of_each_encoder_a_batch(data, monkeypatch):
-    experiment = mini("corrected")
+@pytest.mark.parametrize(("fine_grained", "texts"), [(0.0, 1), (1.0, 2)])
+def test_one_pass_of_each_encoder_a_batch(data, fine_grained, texts):
+    """Words against patches read whole descriptions, and encode these once more."""
+    experiment = mini("corrected", loss__weights__fine_grained=fine_grained)
     model, batch = build(experiment, data.classes), Batches(data.train, experiment)(0)
     passes = {"image": 0, "text": 0}
-    for key, module in (("image", model.visual_encoder), ("text", model.text_encoder)):
+    for key, module in (("image", model.visual_encoder), ("text", model.text_encoder.bert)):
         module.register_forward_hook(
             lambda *_, key=key: passes.__setitem__(key, passes[key] + 1))
     out = model(batch.image, cloth_text=batch.cloth_text, id_text=batch.id_text)
@@ -295,4 +345,4 @@ def test_one_pass_of_each_encoder_a_batch(data, monkeypatch):
     weights = dataclasses.replace(experiment.loss.weights, bio=1.0, cloth=1.0, itm=0.0)
     TextImageLoss(dataclasses.replace(experiment.loss, weights=weights), 128, 256)(
         out, batch, 1, 1.0, words)
-    assert passes == {"image": 1, "text": 1}
+    assert passes == {"image": 1, "text": texts}

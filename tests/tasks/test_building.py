@@ -146,7 +146,7 @@ def test_a_residual_network_of_another_width_is_refused(weights):
 
 
 @pytest.mark.slow
-@pytest.mark.covers("E1", "E3")
+@pytest.mark.covers("E1")
 @pytest.mark.parametrize("kind", ["vit", "clip"])
 def test_published_weights_train_stop_resume_score_and_search_at_the_fields_picture_size(
         kind, weights, tmp_path, cache):

@@ -31,6 +31,7 @@ def test_an_erasure_of_older_weights_does_not_reach_the_curves(watched):
     assert left == pytest.approx(156, rel=1e-4)  # of 256: the erasure itself is as it was
 
 
+@pytest.mark.covers("R8")
 def test_what_is_watched_is_what_the_penalty_reads(watched):
     """In training the erasure is silent: the curve and the loss look at the same vectors."""
     model, monitor = watched
@@ -41,6 +42,10 @@ def test_what_is_watched_is_what_the_penalty_reads(watched):
         erased = model.embed(parts)
     seen = monitor(model)
     assert seen["monitor/embedding_cka"] == pytest.approx(dependence(*silent)["cka"], rel=1e-4)
+    raw = dependence(parts.identity, parts.cloth)
+    for name in ("abs_cosine", "cka"):  # of the pooled features, before any head
+        assert seen[f"monitor/id_cloth_{name}"] == pytest.approx(raw[name], rel=1e-4)
+    assert abs(raw["cka"] - dependence(*silent)["cka"]) > 1e-3
     assert not torch.allclose(silent[0], erased[0], atol=1e-3)
     assert torch.equal(silent[1], erased[1])
     model.concept_eraser.train()

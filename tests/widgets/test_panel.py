@@ -84,6 +84,7 @@ def test_the_explorer_turns_one_factor_at_a_time():
     assert panel.image.value == first
 
 
+@pytest.mark.covers("X7")
 def test_the_attention_viewer_draws_every_kind_of_map(run):
     world = World(0, (96, 48))
     model = load(run)
