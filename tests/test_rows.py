@@ -1,39 +1,30 @@
-"""Every part that is promised here is named where it is proven."""
-import ast
-from pathlib import Path
+"""Every part that is promised is proven where it is named, and a wrong version is noticed there."""
+import pytest
 
-import nbformat
+from tests import rows
+from tests.mutants import ROOT, killed, mutants
 
-HERE = Path(__file__).parent
-PROMISED = {*(f"E{k}" for k in range(1, 18)), *(f"D{k}" for k in range(1, 20)),
-            *(f"F{k}" for k in range(1, 16)), *(f"L{k}" for k in range(1, 17)),
-            *(f"R{k}" for k in range(1, 19)), *(f"V{k}" for k in range(1, 39)),
-            *(f"X{k}" for k in range(1, 9))}
+PRODUCT = [row for row in rows.rows() if not row.startswith(rows.TAUGHT)]
 
 
-def proofs() -> dict[str, list[str]]:
-    """Row → the tests and notebook cells that name it."""
-    found: dict[str, list[str]] = {}
-    for file in sorted(HERE.rglob("test_*.py")):
-        for node in ast.walk(ast.parse(file.read_text())):
-            if not isinstance(node, ast.FunctionDef):
-                continue
-            for mark in node.decorator_list:
-                if isinstance(mark, ast.Call) and getattr(mark.func, "attr", "") == "covers":
-                    for row in mark.args:
-                        found.setdefault(row.value, []).append(f"{file.name}::{node.name}")
-    for file in sorted((HERE.parent / "notebooks").glob("*.ipynb")):
-        for cell in nbformat.read(file, as_version=4).cells:
-            for tag in cell.metadata.get("tags", []):
-                if tag.startswith("covers-"):
-                    found.setdefault(tag.removeprefix("covers-"), []).append(
-                        f"{file.name}#{cell.id}")
-    return found
+def test_every_promised_row_is_proven_and_no_other_is_named():
+    assert rows.named() == set(rows.rows()) and len(rows.rows()) == 131
 
 
-def test_every_promised_row_is_proven():
-    """Lists id → proof; ``pytest -s tests/test_rows.py`` shows it."""
-    found = proofs()
-    for row in sorted(found, key=lambda r: (r[0], int(r[1:]))):
-        print(f"{row:4s} {', '.join(found[row])}")
-    assert not PROMISED - found.keys()
+@pytest.mark.parametrize("row", PRODUCT)
+def test_every_row_of_the_product_has_a_wrong_version_that_one_of_its_tests_noticed(row):
+    """``make mutants`` writes down which test it was."""
+    noticed, own = killed(), [one for one in mutants() if one.row == row]
+    assert own
+    for one in own:
+        assert (ROOT / one.file).read_text().count(one.old) == 1, one
+        assert one.digest in noticed, f"{one} was not noticed yet: make mutants"
+        assert noticed[one.digest].split("[")[0] in rows.tests_of(row), one
+
+
+def test_the_page_of_rows_says_what_is_there():
+    said = rows.DOCUMENT.read_text()
+    assert said == rows.document(), "python -m tests.rows writes it"
+    for row, of in rows.rows().items():
+        if figure := of.get("figure"):
+            assert (ROOT / "figures" / f"{figure}.svg").exists(), (row, figure)

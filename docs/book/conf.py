@@ -47,6 +47,7 @@ docs/log
 docs/glossary
 docs/gpu
 docs/scale
+docs/rows
 docs/extending
 CONTRIBUTING
 Pretrained encoders <reidlab/pretrained/README>
