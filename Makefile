@@ -8,7 +8,7 @@ export GOMP_SPINCOUNT ?= 6000
 endif
 PYTHON ?= python3
 BIN := .venv/bin
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile \
        --constraint constraints.txt
 

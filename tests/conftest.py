@@ -1,7 +1,6 @@
 """Shared small things: a mini experiment, its data, and one trained run."""
 import os
 import subprocess
-from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,6 +8,7 @@ import pytest
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # it speaks on the stderr of who forks beside it
 if "PYTEST_XDIST_WORKER" in os.environ:  # a core for each worker and for what it starts
     os.environ["OMP_NUM_THREADS"] = "1"
 
@@ -24,13 +24,6 @@ MINI = {"data.people": 48, "data.val_people": 12, "data.test_people": 12,
 
 MATCHING = {"fusion__name": "attention_tokens", "fusion__layers": 1,
             "loss__weights__itm": 1.0, "loss__itm_every": 1}
-
-
-def pytest_collection_modifyitems(items):
-    """Files with many slow tests start first, so that no worker is alone with one at the end."""
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
-        items.sort(key=lambda item: -slow[item.path])
 
 
 @pytest.fixture(scope="session", autouse=True)
