@@ -23,13 +23,14 @@ HEAD = """# What is promised, and where it is proven
 Each row is one part of the design notes ([notes.md](notes.md) says what they propose). *Proven by*
 names tests (`tests/`, file and function) and notebook cells (chapter and cell). *Mutant*: small
 wrong versions of the code that `make mutants` puts in, and that the row's tests noticed. *Verdict*
-is for claims of the notes. `python -m tests.rows` writes this page.
+is for claims of the notes. *Owed* is what nothing shows yet: such a row is proven in part.
+`python -m tests.rows` writes this page.
 """
 
 
 @cache
 def rows() -> dict[str, dict]:
-    """Row → ``name``, ``source``, and ``verdict`` and ``figure`` where it has them; in order."""
+    """Row → ``name``, ``source``, and ``verdict``, ``figure``, ``owed`` where it has them."""
     return tomllib.loads((HERE / "rows.toml").read_text())
 
 
@@ -79,13 +80,13 @@ def named() -> set[str]:
 def document() -> str:
     """``docs/rows.md``."""
     noticed, lines = killed(), [HEAD]
-    tested = sum(bool(tests_of(row) or cells_of(row)) for row in rows())
+    part = sum("owed" in of for of in rows().values())
     seen = sum(one.digest in noticed for one in mutants())
-    lines.append(f"{len(rows())} rows, {tested} of them proven by a test or a cell; "
-                 f"{len(mutants())} mutants, {seen} noticed.\n")
+    lines.append(f"{len(rows())} rows, {part} of them proven in part; {len(mutants())} mutants, "
+                 f"{seen} noticed.\n")
     for letter, title in TITLES.items():
-        lines += [f"## {title}\n", "| row | part | source | proven by | mutants | verdict |",
-                  "|---|---|---|---|---|---|"]
+        lines += [f"## {title}\n", "| row | part | source | proven by | mutants | verdict | owed |",
+                  "|---|---|---|---|---|---|---|"]
         lines += [_line(row, of, noticed) for row, of in rows().items() if row[0] == letter]
         lines.append("")
     return "\n".join(lines)
@@ -100,7 +101,7 @@ def _line(row: str, of: dict, noticed: dict[str, str]) -> str:
     if figure := of.get("figure"):
         verdict += f" ([figure](../figures/{figure}.svg))"
     cells = (row, of["name"], of["source"], ", ".join(f"`{proof}`" for proof in proofs),
-             f"{gone} of {len(own)}" if own else "–", verdict.strip())
+             f"{gone} of {len(own)}" if own else "–", verdict.strip(), of.get("owed", ""))
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
