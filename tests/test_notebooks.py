@@ -129,7 +129,7 @@ def test_the_final_notebook_runs_from_a_clean_kernel(tmp_path, cache, capsys, wr
 
 @pytest.mark.slow
 def test_a_chapter_run_twice_in_one_kernel_holds_again(tmp_path, cache, written, warm):
-    notebook = nbformat.read(NOTEBOOKS[2], as_version=4)
+    notebook = nbformat.read(NOTEBOOKS[0], as_version=4)
     cells = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
     twice = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in 2 * cells])
     nbformat.write(twice, tmp_path / "n.ipynb")

@@ -48,6 +48,7 @@ docs/glossary
 docs/gpu
 docs/scale
 docs/rows
+docs/experiments
 docs/extending
 CONTRIBUTING
 Pretrained encoders <reidlab/pretrained/README>

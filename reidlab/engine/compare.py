@@ -127,18 +127,18 @@ def summarise(reports: dict[str, list[dict]]) -> dict:
     values = {name: {title: cast(list[float], v) for title, v in found.items() if None not in v}
               for name, found in given.items()}
     last = list(values)[-1]
-    against = {name: {title: _interval([a - b for a, b in zip(values[last][title], v, strict=True)])
+    against = {name: {title: interval([a - b for a, b in zip(values[last][title], v, strict=True)])
                       for title, v in found.items() if title in values[last]}
                for name, found in values.items() if name != last}
     control = {title: max((abs(a - b) for found in values.values()
                            for a, b in combinations(found.get(title, []), 2)), default=None)
                for title in columns}
-    return {"designs": {name: {title: _interval(v) for title, v in found.items()}
+    return {"designs": {name: {title: interval(v) for title, v in found.items()}
                         for name, found in values.items()},
             "against": {"design": last, "others": against}, "control": control}
 
 
-def _interval(values: list[float]) -> dict:
+def interval(values: list[float]) -> dict:
     """Mean with its two-sided 95 % interval of Student's t over seeds; a point with one seed."""
     mean, n = statistics.fmean(values), len(values)
     half = t.ppf(0.975, n - 1) * statistics.stdev(values) / n ** 0.5 if n > 1 else 0.0

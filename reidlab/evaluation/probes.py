@@ -39,9 +39,9 @@ def probe(train_features, train_labels, test_features, test_labels, *, kind: str
         seed: of the MLP, the null and the interval.
 
     Returns:
-        ``accuracy`` (balanced), ``chance`` (1 / classes), ``above`` (their difference), ``null``
-        (95 % level of `above` when labels are shuffled), ``low`` and ``high`` (95 % interval of
-        `above` over people).
+        ``accuracy`` (balanced), ``chance`` (1 / classes), ``above_chance`` (their difference),
+        ``permutation_95`` (95 % level of it when the true answers are shuffled against what was
+        predicted), ``low`` and ``high`` (its 95 % interval over people).
 
     Raises:
         ReidlabError: an unknown kind, or labels that `unfit` names a reason for.

@@ -12,10 +12,10 @@ MOST_NUMBERS = 16  # bars up to which each shows its number
 @styled
 def bars(found: dict[str, dict[str, float]], *, y: str, log: bool = False,
          marks: dict[str, float] | None = None) -> Figure:
-    """One group of bars a part, one bar a design; few bars carry their number, a zero always.
+    """One group of bars per part, one bar per design; few bars carry their number, a zero always.
 
     Args:
-        found: design → part → value of at least 0.
+        found: design → part → value; a part that a design lacks gets no bar.
         y: label of the values, with unit.
         log: a logarithmic axis.
         marks: name → height of a dotted line, such as chance.
@@ -28,7 +28,7 @@ def bars(found: dict[str, dict[str, float]], *, y: str, log: bool = False,
     floor = 10 ** np.floor(np.log10(min(drawn, default=1) / 2)) if log else 0
     for k, (name, values) in enumerate(found.items()):
         place = np.arange(len(parts)) + (k - (len(found) - 1) / 2) * width
-        heights = [values.get(part, 0.0) for part in parts]
+        heights = [values.get(part, np.nan) for part in parts]
         drawing = axis.bar(place, heights, width * 0.92, label=name, edgecolor="white",
                            hatch=("", "//", "..", "xx")[k % 4])
         if len(found) * len(parts) <= MOST_NUMBERS:
@@ -36,6 +36,8 @@ def bars(found: dict[str, dict[str, float]], *, y: str, log: bool = False,
         for x, height in zip(place, heights, strict=True):
             if height == 0:
                 axis.text(x, floor, "0", ha="center", va="bottom", fontsize=8)
+    if any(v < 0 for values in found.values() for v in values.values()):
+        axis.axhline(0, color="0.3", linewidth=0.8)
     reference_lines(axis, marks)
     if log:
         axis.set_yscale("log")
@@ -50,7 +52,7 @@ def bars(found: dict[str, dict[str, float]], *, y: str, log: bool = False,
 
 def _said(height: float) -> str:
     """Two digits, three from 100 on; nothing for a zero, which is written at the floor."""
-    return f"{height:.{2 if height < 99.5 else 3}g}" if height else ""
+    return f"{height:.{2 if height < 99.5 else 3}g}" if height and not np.isnan(height) else ""
 
 
 @styled
@@ -76,9 +78,9 @@ def before_after(found: dict[str, tuple[float, list[float]]], *, x: str, y: str,
                      marker="os"[k], zorder=3)
     for n, (name, (place, (old, _))) in enumerate(sorted(found.items(), key=lambda f: f[1][0])):
         left = n % 2 == 0  # by turns, so that names of near points part
-        axis.annotate(" ".join(name.split()), (place, old), textcoords="offset points",
-                      xytext=(-6 if left else 6, -3), ha="right" if left else "left", fontsize=8)
-    axis.margins(0.28, 0.15)
+        axis.annotate(name, (place, old), textcoords="offset points", va="center", fontsize=8,
+                      xytext=(-6 if left else 6, 0), ha="right" if left else "left")
+    axis.margins(0.3, 0.15)
     axis.axhline(0, color="0.8", linewidth=0.8, zorder=0)
     axis.set_xlabel(x)
     axis.set_ylabel(fill(y, 28))

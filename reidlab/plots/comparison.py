@@ -1,7 +1,7 @@
 """Designs side by side: a dot a seed, a bar for the interval over seeds."""
 from matplotlib.figure import Figure
 
-from reidlab.plots.style import COLOURS, figure, reference_lines, styled
+from reidlab.plots.style import COLOURS, figure, legend_above, reference_lines, styled
 
 MARKERS = "os^vDPX*"
 
@@ -73,7 +73,7 @@ def of_seeds(rows: dict[str, dict[str, list[float]]]) -> dict:
 @styled
 def scatter(found: dict[str, dict[str, dict]], *, x: str, y: str, x_label: str, y_label: str,
             factor: float = 100, marks: dict[str, float] | None = None) -> Figure:
-    """One score against another, a point a seed.
+    """One score against another, one point per seed.
 
     Args:
         found: design → score → ``{"values": one a seed}``.
@@ -88,7 +88,7 @@ def scatter(found: dict[str, dict[str, dict]], *, x: str, y: str, x_label: str, 
         places, heights = scores[x]["values"], [factor * v for v in scores[y]["values"]]
         axis.plot(places, heights, MARKERS[k % len(MARKERS)], markersize=6, label=name)
     axis.margins(x=0.1, y=0.12)
-    axis.legend(fontsize=8, loc="center right")
+    legend_above(fig, found, 9)
     reference_lines(axis, marks)
     axis.set_xlabel(x_label)
     axis.set_ylabel(y_label)

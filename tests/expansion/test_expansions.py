@@ -233,6 +233,17 @@ def test_views_of_dee_differ_and_start_from_different_distances():
     assert between_views(out.views) < 0.99
 
 
+@pytest.mark.covers("V14")
+def test_the_replacements_mix_patches_by_attention_and_dee_by_convolution():
+    """"Transformer-native", the first principle of the note, as a count."""
+    for name in ("dee", "deen", "tmhee", "cmatm", "ssdec"):
+        convolutions, attentions = (
+            sum(isinstance(part, kind) for part in build(name).modules())
+            for kind in ((nn.Conv1d, nn.Conv2d), nn.MultiheadAttention))
+        assert (convolutions > 0) == (name in ("dee", "deen")), name
+        assert (attentions > 0) == (name not in ("dee", "deen")), name
+
+
 def test_unknown_expansions_are_listed():
     with pytest.raises(ReidlabError, match="known: none, dee, deen, tmhee"):
         build("dei")

@@ -7,6 +7,7 @@ from reidlab.batches.visible_infrared import VisibleInfraredBatch
 from reidlab.config.changes import change
 from reidlab.encoders.dual_vit import INFRARED, VISIBLE
 from reidlab.errors import ReidlabError
+from reidlab.expansion.ssdec import cut_mix
 from reidlab.fusion.mfa import MFA
 from reidlab.losses.visible_infrared import VisibleInfraredLoss
 from reidlab.models.necks import build_neck
@@ -277,3 +278,28 @@ def test_a_norm_a_modality_reads_its_own_rows_of_every_set(name):
     assert torch.allclose(neck(pooled[:, :6], 6), together[:, :6], atol=1e-6)    # visible alone
     assert torch.allclose(neck(pooled[:, 6:], 0), together[:, 6:], atol=1e-6)    # infrared alone
     assert not torch.allclose(neck(pooled[:, 6:], 10), together[:, 6:], atol=1e-2)
+
+
+@pytest.mark.covers("V25")
+def test_patches_are_mixed_within_a_modality_and_classified_as_slow_loops_do(monkeypatch):
+    model, _ = make("embednet_corrected", loss__weights__cut_mix=1.0, expansion__dropout=0.0)
+    seen = {}
+
+    def watched(tokens, partner, share, grid):
+        seen["own"], (mixed, kept) = tokens, cut_mix(tokens, partner, share, grid)
+        seen["cut"] = (mixed[0] != tokens[0]).any(dim=-1).tolist()
+        return mixed, kept
+    monkeypatch.setattr("reidlab.models.cross_modal.cut_mix", watched)
+    for _ in range(9):  # until row 0 meets somebody else
+        out = model.train()(torch.randn(4, 3, 96, 48), torch.randn(6, 3, 96, 48))
+        if out.partner[0] != 0:
+            break
+    partners = out.partner.tolist()
+    assert sorted(partners[:4]) == [0, 1, 2, 3] and sorted(partners[4:]) == [4, 5, 6, 7, 8, 9]
+    assert 0 < sum(seen["cut"]) and out.kept.tolist() == pytest.approx(
+        [1 - sum(seen["cut"]) / 18] * 10)
+    slow = torch.stack([torch.stack([
+        seen["own"][partners[row] if cut else row, place] for place, cut in enumerate(seen["cut"])])
+        for row in range(10)])
+    logits = model.classifier(model.neck(model.pool(model.last_stage(slow))[None], 4)[0])
+    assert torch.allclose(logits, out.mixed_logits, atol=1e-5)
