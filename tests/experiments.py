@@ -7,6 +7,7 @@ with, seed by seed.
 """
 import json
 from pathlib import Path
+from textwrap import fill, wrap
 
 from reidlab.engine.compare import interval
 
@@ -33,11 +34,11 @@ def document() -> str:
     """``docs/experiments.md``."""
     lines = [HEAD]
     for title, of in experiments().items():
-        lines += [f"## {title}\n", f"{of['question']} ({', '.join(of['rows'])}.)",
-                  f"{of['trained']}\n", *_table(of["variants"]), "", f"{of['answer']}\n",
-                  "<details><summary>Commands</summary>\n", "```sh",
-                  *(variant["command"] for variant in of["variants"].values()),
-                  "```\n", "</details>\n"]
+        asked = f"{of['question']} ({', '.join(of['rows'])}.) {of['trained']}"
+        lines += [f"## {title}\n", fill(asked, 100) + "\n", *_table(of["variants"]), "",
+                  fill(of["answer"], 100) + "\n", "<details><summary>Commands</summary>\n", "```sh",
+                  *(" \\\n    ".join(wrap(variant["command"], 94, break_on_hyphens=False))
+                    for variant in of["variants"].values()), "```\n", "</details>\n"]
     return "\n".join(lines)
 
 
@@ -52,12 +53,16 @@ def _table(variants: dict[str, dict]) -> list[str]:
 
 
 def _cell(values: list[float], against: list[float] | None) -> str:
+    if not values:
+        return "–"
+    if len(values) == 1:
+        return f"{values[0]:.2f}"
     of = interval(values)
     said = f"{of['mean']:.3f} ± {of['high'] - of['mean']:.3f}"
-    if against is None:
+    if not against:
         return said
     apart = interval([a - b for a, b in zip(values, against, strict=True)])
-    bold = "**" * (apart["low"] > 0 or apart["high"] < 0)
+    bold = "**" if apart["low"] > 0 or apart["high"] < 0 else ""
     return f"{said} ({bold}{apart['mean']:+.3f}{bold} [{apart['low']:.3f}, {apart['high']:.3f}])"
 
 

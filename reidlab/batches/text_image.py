@@ -9,7 +9,6 @@ from functools import lru_cache
 
 import numpy as np
 import torch
-from sklearn.feature_extraction.text import TfidfVectorizer
 from torch import Tensor
 
 from reidlab.batches.augmentation import augment, random_erasing
@@ -230,6 +229,8 @@ class SimilarCaptions:
     """
 
     def __init__(self, captions: list[str], most: float = 0.9):
+        from sklearn.feature_extraction.text import TfidfVectorizer  # a second that few need
+
         self.captions, self.most = list(dict.fromkeys(captions)), most
         self._words = TfidfVectorizer(token_pattern=r"\w+")
         self._rows = self._words.fit_transform(self.captions)

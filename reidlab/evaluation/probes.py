@@ -8,11 +8,6 @@ import warnings
 from typing import cast
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
-from sklearn.neural_network import MLPClassifier
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from reidlab.errors import ReidlabError
@@ -46,6 +41,12 @@ def probe(train_features, train_labels, test_features, test_labels, *, kind: str
     Raises:
         ReidlabError: an unknown kind, or labels that `unfit` names a reason for.
     """
+    from sklearn.exceptions import ConvergenceWarning  # a second that only probes wait for
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.neural_network import MLPClassifier
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     if kind not in ("logistic", "mlp"):
         raise ReidlabError(f"unknown probe {kind!r}; known: logistic, mlp")
     if reason := unfit(train_labels, test_labels, kind):

@@ -79,7 +79,7 @@ def before_after(found: dict[str, tuple[float, list[float]]], *, x: str, y: str,
     for n, (name, (place, (old, _))) in enumerate(sorted(found.items(), key=lambda f: f[1][0])):
         left = n % 2 == 0  # by turns, so that names of near points part
         axis.annotate(name, (place, old), textcoords="offset points", va="center", fontsize=8,
-                      xytext=(-6 if left else 6, 0), ha="right" if left else "left")
+                      xytext=(-6 if left else 6, 8 * (n % 3 - 1)), ha="right" if left else "left")
     axis.margins(0.3, 0.15)
     axis.axhline(0, color="0.8", linewidth=0.8, zorder=0)
     axis.set_xlabel(x)

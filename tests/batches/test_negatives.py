@@ -45,7 +45,7 @@ def test_similar_negatives_are_harder_at_the_start_and_rarely_true(data):
     close, shared = {}, {}
     for kind in ("random", "similar"):
         batches = Batches(data.train, mini("attention", data__negatives=kind))
-        wrong = [row for k in range(6) for row in batches.sampler.pick(k) if row[0] != row[2]]
+        wrong = [row for k in range(24) for row in batches.sampler.pick(k) if row[0] != row[2]]
         own = [data.train.records[p].cloth_captions[c] for p, c, _, _ in wrong]
         said = [data.train.records[p].cloth_captions[c] for _, _, p, c in wrong]
         with torch.no_grad():
