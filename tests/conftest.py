@@ -17,8 +17,7 @@ from reidlab.presets import preset  # noqa: E402
 from tests.warm import Warm  # noqa: E402
 
 MINI = {"data.people": 48, "data.val_people": 12, "data.test_people": 12,
-        "data.images_per_outfit": 2,
-        "training.epochs": 3, "training.batches_per_epoch": 4, "training.batch_size": 16,
+        "training.epochs": 3, "training.batches_per_epoch": 4, "training.batch_size": 32,
         "training.monitor_every": 5, "training.validate_every": 2,
         "training.checkpoint_every": 3, "training.warmup": 4}
 

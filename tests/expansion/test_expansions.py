@@ -233,6 +233,20 @@ def test_views_of_dee_differ_and_start_from_different_distances():
     assert between_views(out.views) < 0.99
 
 
+@pytest.mark.covers("V15")
+def test_at_full_width_each_view_is_one_branch_of_192_behind_its_share_of_the_projection():
+    torch.manual_seed(0)
+    module = build_expansion(Expansion(name="tmhee", dropout=0.0), 768, (16, 16)).eval()
+    with torch.no_grad():
+        views = module.views(torch.randn(1, 256, 768))
+        assert views.shape == (4, 1, 256, 768)
+        for k, view in enumerate(views[:, 0]):
+            own = module.attention.out_proj.weight[:, 192 * k:192 * k + 192]
+            branch = torch.linalg.lstsq(own, view.T).solution       # (192, 256)
+            assert torch.allclose((own @ branch).T, view, rtol=1e-3, atol=1e-5)
+            assert torch.linalg.matrix_rank(view.double(), rtol=1e-4) == 192
+
+
 @pytest.mark.covers("V14")
 def test_the_replacements_mix_patches_by_attention_and_dee_by_convolution():
     """"Transformer-native", the first principle of the note, as a count."""

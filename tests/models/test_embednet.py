@@ -303,3 +303,17 @@ def test_patches_are_mixed_within_a_modality_and_classified_as_slow_loops_do(mon
         for row in range(10)])
     logits = model.classifier(model.neck(model.pool(model.last_stage(slow))[None], 4)[0])
     assert torch.allclose(logits, out.mixed_logits, atol=1e-5)
+
+
+@pytest.mark.covers("V7")
+@pytest.mark.parametrize("depth", [1, 3])
+def test_the_last_stage_keeps_its_shape_and_runs_every_layer(depth):
+    model, given = make("embednet_corrected", stages__depth=depth)[0].eval(), batch()
+    shapes, ran = [], []
+    model.stage4.register_forward_hook(
+        lambda module, given, out: shapes.append((given[0].shape, out.shape)))
+    for layer in model.stage4.layers:
+        layer.register_forward_hook(lambda module, given, out: ran.append(module))
+    out = model(given.visible, given.infrared)
+    assert shapes == [((16, 18, 128),) * 2] and out.tokens.shape == (16, 18, 128)
+    assert len(ran) == depth
