@@ -1,7 +1,8 @@
 """What the parts of the design ask of trained models, measured run by run.
 
 ``python -m tests.studies NAME RUN…`` prints the scores of each run as JSON: ``occlusion``,
-``salience``, ``layers``, ``looks``, ``blur`` or ``people``. `tests.experiments` writes them down.
+``salience``, ``layers``, ``looks``, ``blur`` or ``people``. They are kept in
+``docs/comparison/experiments.json``, those of ``people`` in ``people.json`` beside it.
 """
 import json
 import sys

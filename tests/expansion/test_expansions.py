@@ -8,6 +8,7 @@ from reidlab.errors import ReidlabError
 from reidlab.expansion import EXPANSIONS, build_expansion
 from reidlab.expansion.dee import DilatedView
 from reidlab.expansion.ssdec import cut_mix
+from reidlab.losses.decoupling import cka_linear
 from reidlab.losses.orthogonality import between_views
 
 DIM, GRID = 48, (4, 3)
@@ -245,6 +246,21 @@ def test_at_full_width_each_view_is_one_branch_of_192_behind_its_share_of_the_pr
             branch = torch.linalg.lstsq(own, view.T).solution       # (192, 256)
             assert torch.allclose((own @ branch).T, view, rtol=1e-3, atol=1e-5)
             assert torch.linalg.matrix_rank(view.double(), rtol=1e-4) == 192
+
+
+@pytest.mark.covers("V33")
+def test_tied_heads_are_one_head_and_drawn_ones_are_not():
+    torch.manual_seed(0)
+    module = build_expansion(Expansion(name="tmhee", dropout=0.0), 32, (4, 2)).eval()
+    x, kind, layer = torch.randn(64, 8, 32), torch.zeros(64, dtype=torch.long), module.attention
+    with torch.no_grad():
+        drawn = module(x, kind).views
+        for w in (layer.in_proj_weight.view(3, 4, 8, 32), layer.out_proj.weight.view(32, 4, 8)):
+            w.copy_(w[:, :1].expand_as(w).clone())
+        tied = module(x, kind).views
+    assert max(cka_linear(drawn[0], drawn[k]).item() for k in (1, 2, 3)) < 0.4
+    assert min(cka_linear(tied[0], tied[k]).item() for k in (1, 2, 3)) > 0.999
+    assert between_views(tied).item() == pytest.approx(1.0, abs=1e-5)
 
 
 @pytest.mark.covers("V14")

@@ -9,10 +9,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from reidlab.batches.visible_infrared import VisibleInfraredBatches
-from reidlab.config import Expansion
 from reidlab.config.visible_infrared import Loss, Weights
 from reidlab.data.loading import synthetic_visible_infrared
-from reidlab.expansion import build_expansion
 from reidlab.losses.clustering import OnlineClusters
 from reidlab.losses.contrastive import multi_positive
 from reidlab.losses.decoupling import cka_linear
@@ -348,18 +346,3 @@ def test_pictures_without_a_name_enter_by_their_group_or_not_at_all():
         out.features[:6], out.features[6:], group[:6], group[6:]).item(), rel=1e-5)
     assert grouped["contrast"].item() != pytest.approx(without["contrast"].item())
     assert grouped["cls"].item() == without["cls"].item()
-
-
-@pytest.mark.covers("V33")
-def test_tied_heads_are_one_head_and_drawn_ones_are_not():
-    torch.manual_seed(0)
-    module = build_expansion(Expansion(name="tmhee", dropout=0.0), 32, (4, 2)).eval()
-    x, kind, layer = torch.randn(64, 8, 32), torch.zeros(64, dtype=torch.long), module.attention
-    with torch.no_grad():
-        drawn = module(x, kind).views
-        for w in (layer.in_proj_weight.view(3, 4, 8, 32), layer.out_proj.weight.view(32, 4, 8)):
-            w.copy_(w[:, :1].expand_as(w).clone())
-        tied = module(x, kind).views
-    assert max(cka_linear(drawn[0], drawn[k]).item() for k in (1, 2, 3)) < 0.4
-    assert min(cka_linear(tied[0], tied[k]).item() for k in (1, 2, 3)) > 0.999
-    assert between_views(tied).item() == pytest.approx(1.0, abs=1e-5)
